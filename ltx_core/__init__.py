@@ -1,0 +1,1 @@
+"""LTX-2 in plain PyTorch. Knows nothing of ComfyUI."""

@@ -1,0 +1,1 @@
+"""Sound to latents and back."""

@@ -1,0 +1,211 @@
+"""Reads the header of a safetensors file: names, types, shapes, places, metadata. Never a tensor.
+
+The header is parsed here and not by the library because a library accepts in silence what a user
+must be told: a truncated file, a pointer, a web page saved under the wrong name, a key twice.
+"""
+
+import json
+import struct
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from ..errors import LTX2Error
+
+#: Longest header the safetensors format allows, in bytes.
+LONGEST_HEADER = 100_000_000
+#: Bits of one element of every dtype the format knows.
+DTYPE_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
+    "U16": 16, "I16": 16, "F16": 16, "BF16": 16,
+    "U32": 32, "I32": 32, "F32": 32,
+    "U64": 64, "I64": 64, "F64": 64, "C64": 64,
+    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEntry:
+    """Where one tensor lies, in bytes from the start of the file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+    @property
+    def bytes(self) -> int:
+        """Return the stored size."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a safetensors file says of itself."""
+
+    path: Path
+    file_bytes: int
+    metadata: dict[str, Any]  # every value through `json.loads` where it parses, else the text
+    tensors: dict[str, TensorEntry]
+
+    def section(self, name: str) -> dict[str, Any] | None:
+        """Return one part of the metadata `config` (transformer, vae, ...), if it is there."""
+        config = self.metadata.get("config")
+        part = config.get(name) if isinstance(config, dict) else None
+        return part if isinstance(part, dict) else None
+
+
+def read_header(path: Path) -> Header:
+    """Read and check the header of one safetensors file.
+
+    Raises LTX2Error with code `not_found`, `directory`, `unreadable`, `empty`, `lfs_pointer`,
+    `html_page`, `pickle`, `gguf_misnamed`, `truncated` or `not_safetensors`.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            size = file.tell()
+            file.seek(0)
+            start = file.read(512)
+            length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
+            _check_start(path, start, size, length)
+            file.seek(8)
+            text = file.read(length)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    metadata, tensors = _parse(path, text, size)
+    return Header(path=path, file_bytes=size, metadata=metadata, tensors=tensors)
+
+
+def parse_metadata(values: dict[str, str]) -> dict[str, Any]:
+    """Turn metadata strings into values where they are JSON, as the official loader does."""
+    return {key: _json_or_text(value) for key, value in values.items()}
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def _unreadable(path: Path, error: OSError) -> LTX2Error:
+    if isinstance(error, FileNotFoundError):
+        return LTX2Error(
+            f"{path.name} is not there.", needed="the file", where=str(path.parent), code="not_found"
+        )
+    code = "directory" if isinstance(error, IsADirectoryError) else "unreadable"
+    said = "is a folder, not a file" if code == "directory" else f"cannot be read ({error.strerror})"
+    return LTX2Error(
+        f"{path.name} {said}.", needed="a safetensors file", where=str(path.parent), code=code
+    )
+
+
+def _check_start(path: Path, start: bytes, size: int, length: int) -> None:
+    """Recognise by its first bytes what is not a safetensors file."""
+    again = "the file itself; download it again"
+    head = start.lstrip().lower()
+    if size == 0:
+        raise _refuse(path, "is empty (0 bytes): the download did not finish", again, "empty")
+    if start.startswith(b"version https://git-lfs"):
+        raise _refuse(path, _pointer(start), "the weights themselves; download the file", "lfs_pointer")
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise _refuse(
+            path,
+            "is an HTML page saved under this name, usually a login or error page",
+            "the weights; accept the licence on the model's page, then download again",
+            "html_page",
+        )
+    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+        raise _refuse(
+            path, "is a pickle or zip file, which can run code when opened",
+            "a .safetensors file", "pickle",
+        )  # fmt: skip
+    if start.startswith(b"GGUF"):
+        raise _refuse(
+            path, "is a GGUF file under a safetensors name", "its name to end in .gguf", "gguf_misnamed"
+        )
+    if start[:1] in (b"{", b"[") or (size < 8 and size > 0):
+        raise _refuse(
+            path, "is a short text, often a server's error message", again, "not_safetensors"
+        )
+    if length > LONGEST_HEADER or start[8:9] != b"{":
+        raise _refuse(path, "is not a safetensors file", "a .safetensors file", "not_safetensors")
+    if 8 + length > size:
+        raise _refuse(
+            path, f"is cut short: its header alone needs {8 + length:,} bytes, it has {size:,}",
+            again, "truncated",
+        )  # fmt: skip
+
+
+def _pointer(start: bytes) -> str:
+    size = next((w for w in start.split() if w.isdigit()), b"")
+    real = f" (the real file has {int(size):,} bytes)" if size else ""
+    return f"is a Git LFS pointer, a line of text that stands for the weights{real}"
+
+
+def _refuse(path: Path, what: str, needed: str, code: str) -> LTX2Error:
+    return LTX2Error(f"{path.name} {what}.", needed=needed, where=str(path.parent), code=code)
+
+
+class _Twice(ValueError):
+    """A key stands twice in one JSON object."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Twice(key)
+        found[key] = value
+    return found
+
+
+def _parse(path: Path, text: bytes, size: int) -> tuple[dict[str, Any], dict[str, TensorEntry]]:
+    again = "an undamaged file; download it again"
+    try:
+        values = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
+        metadata = values.pop("__metadata__", {})
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise ValueError("metadata that is not text")
+        base = 8 + len(text)
+        tensors = {key: _entry(value, base) for key, value in values.items()}
+    except _Twice as error:
+        raise _refuse(path, f"names {error} twice in its header", again, "not_safetensors") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise _refuse(path, "has a damaged header", again, "not_safetensors") from None
+    needed = max((entry.end for entry in tensors.values()), default=base)
+    if size < needed:
+        raise _refuse(
+            path, f"is cut short: {needed:,} bytes are expected, it has {size:,}", again, "truncated"
+        )
+    _check_places(path, tensors, base, size)
+    return parse_metadata(metadata), tensors
+
+
+def _entry(value: dict[str, Any], base: int) -> TensorEntry:
+    dtype, shape = value["dtype"], tuple(value["shape"])
+    start, end = value["data_offsets"]
+    numbers = (*shape, start, end)
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("a size that is not a number")
+    if (end - start) * 8 != prod(shape) * DTYPE_BITS[dtype]:
+        raise ValueError("a tensor whose bytes do not fit its shape")
+    return TensorEntry(dtype, shape, base + start, base + end)
+
+
+def _check_places(path: Path, tensors: dict[str, TensorEntry], base: int, size: int) -> None:
+    """Tensors must cover the rest of the file without gap or overlap, as the format demands."""
+    at = base
+    for entry in sorted(tensors.values(), key=lambda entry: (entry.start, entry.end)):
+        if entry.start != at:
+            raise _refuse(
+                path, "has tensors that overlap or leave gaps", "an undamaged file", "not_safetensors"
+            )
+        at = entry.end
+    if at != size:
+        raise _refuse(
+            path, f"has {size - at:,} bytes more than its header names",
+            "an undamaged file", "not_safetensors",
+        )  # fmt: skip

@@ -1,0 +1,56 @@
+"""From the tensor names of a file to the parameter names of a network.
+
+Parameters keep their checkpoint names, so a table only moves prefixes. The first rule whose prefix
+matches decides; a rule to None says: known, and not wanted by this network.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from torch import Tensor, nn
+
+from ..errors import LTX2Error
+
+log = logging.getLogger(__name__)
+
+KeyTable: TypeAlias = tuple[tuple[str, str | None], ...]
+
+
+def rename(keys: Iterable[str], table: KeyTable) -> dict[str, str]:
+    """Map the file keys that `table` wants to parameter names; leave out all others."""
+    renamed: dict[str, str] = {}
+    for key in keys:
+        prefix, target = next(((p, t) for p, t in table if key.startswith(p)), ("", None))
+        if target is not None:
+            renamed[key] = target + key.removeprefix(prefix)
+    return renamed
+
+
+def assign(network: nn.Module, state: Mapping[str, Tensor], *, source: str = "") -> None:
+    """Give a network built on the meta device its weights.
+
+    `source` names the file in messages. A missing tensor or one of another shape is an error, a
+    surplus one a log line.
+    """
+    name = type(network).__name__
+    expected = network.state_dict()
+    missing = [key for key in expected if key not in state]
+    if missing:
+        raise LTX2Error(
+            f"{source or 'This file'} does not fit {name}: "
+            f"{len(missing)} weights are missing, first {', '.join(missing[:5])}.",
+            needed="the complete file; download it again",
+            code="missing_weights",
+        )
+    for key, tensor in expected.items():
+        if state[key].shape != tensor.shape:
+            raise LTX2Error(
+                f"{source or 'This file'} does not fit {name}: {key} has shape "
+                f"{list(state[key].shape)}, {list(tensor.shape)} is needed.",
+                needed="a file of the generation its config states",
+                code="shape_mismatch",
+            )
+    if surplus := [key for key in state if key not in expected]:
+        log.warning("%s: %s: ignoring %d unknown keys %s", source, name, len(surplus), surplus[:3])
+    network.load_state_dict({key: state[key] for key in expected}, strict=True, assign=True)

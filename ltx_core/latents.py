@@ -1,0 +1,46 @@
+"""The audio-video latent as one value."""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from .grid import VideoShape, audio_latent_frames
+
+#: Channels of a video latent; channels and mel bins of an audio latent. The same in 2.0, 2.3, 2.5.
+VIDEO_CHANNELS = 128
+AUDIO_CHANNELS = 8
+AUDIO_BINS = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class AVLatent:
+    """Picture and sound of one clip, encoded and normalised. Either may be absent.
+
+    Both travel as one value with one frame rate, so no step can forget the sound or count time
+    differently. Never changed in place.
+    """
+
+    video: Tensor | None  # [B, C, F, h, w]
+    audio: Tensor | None  # [B, c, L, m]
+    frame_rate: Fraction
+    #: "2.0", "2.3", "2.5" of the model that made it; "" when still blank.
+    generation: str = ""
+
+    def with_video(self, video: Tensor | None) -> "AVLatent":
+        """Return the same clip with another picture."""
+        return replace(self, video=video)
+
+    def with_audio(self, audio: Tensor | None) -> "AVLatent":
+        """Return the same clip with another sound."""
+        return replace(self, audio=audio)
+
+
+def blank(shape: VideoShape, frame_rate: Fraction, *, batch: int = 1, sound: bool = True) -> AVLatent:
+    """Return darkness and silence of the given size, on the CPU in float32."""
+    cells = shape.latent()
+    video = torch.zeros(batch, VIDEO_CHANNELS, cells.frames, cells.height, cells.width)
+    length = audio_latent_frames(shape.frames, frame_rate)
+    audio = torch.zeros(batch, AUDIO_CHANNELS, length, AUDIO_BINS) if sound else None
+    return AVLatent(video=video, audio=audio, frame_rate=frame_rate)

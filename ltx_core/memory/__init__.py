@@ -1,0 +1,1 @@
+"""How much fits where. Numbers, no tensors."""

@@ -1,0 +1,1 @@
+"""Schedules, guidance, steps, the loop, and recipes as data."""

@@ -1,0 +1,1 @@
+"""From a prompt to the context the transformer reads."""

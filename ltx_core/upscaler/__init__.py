@@ -1,0 +1,1 @@
+"""Latents made larger in space or time."""
