@@ -44,6 +44,8 @@ class Part(Generic[Network]):
         self.num_bytes = num_bytes if num_bytes is not None else parameter_bytes(network)
         self.device: torch.device | None = None
         self.loras: tuple[LoraUse, ...] = ()
+        #: What the host keeps about this part, for as long as the part lives.
+        self.handle: object | None = None
 
     def lay_out(
         self,

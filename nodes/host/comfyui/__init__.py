@@ -1,0 +1,1 @@
+"""What `nodes.host` takes inside ComfyUI: the twin of `standin`."""
