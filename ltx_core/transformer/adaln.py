@@ -118,14 +118,12 @@ class AdaLN(nn.Module):
     ) -> None:
         super().__init__()
         self.num_modulations = num_modulations
-        self.emb = nn.Module()
-        self.emb.timestep_embedder = TimestepEmbedder(
-            dim, layers=layers, device=device, dtype=dtype
-        )
+        embedder = TimestepEmbedder(dim, layers=layers, device=device, dtype=dtype)
+        self.emb = nn.ModuleDict({"timestep_embedder": embedder})
         self.linear = layers.Linear(dim, num_modulations * dim, device=device, dtype=dtype)
 
     def forward(self, timesteps: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Embed scaled timesteps [B, R] float32: modulations [B, R, P, D] and embedding [B, R, D]."""
-        embedding = self.emb.timestep_embedder(sinusoids(timesteps).to(dtype))
+        """Embed scaled timesteps [B, R] float32: modulations [B, R, P, D], embedding [B, R, D]."""
+        embedding = self.emb["timestep_embedder"](sinusoids(timesteps).to(dtype))
         modulations = self.linear(nn.functional.silu(embedding))
         return modulations.unflatten(-1, (self.num_modulations, -1)), embedding

@@ -61,7 +61,7 @@ class TransformerConfig:
 
     @property
     def num_modulations(self) -> int:
-        """Rows of a block's table: shift, scale, gate of self-attention, feed-forward, text query."""
+        """Rows of a block's table: shift, scale, gate of self-attention, feed-forward, text."""
         return 9 if self.modulates_context else 6
 
     @property
@@ -138,14 +138,14 @@ def _audio(section: Section) -> StreamConfig:
 
 
 def _same(section: Section, key: str, default: int, dim: int) -> None:
-    """The text inside the blocks is as wide as the stream it is read by."""
+    """Check that the text inside the blocks is as wide as the stream that reads it."""
     if section.take(key, default) != dim:
         raise _contradiction(key, "heads times head_dim")
 
 
 def _contradiction(key: str, other: str) -> LTX2Error:
     return LTX2Error(
-        f"The file's config says transformer.{key} differs from {other}, which no LTX-2 model does.",
+        f"The file's config says transformer.{key} differs from {other}, as in no LTX-2 model.",
         needed="a checkpoint with an undamaged config",
         code="config_unsupported",
     )

@@ -71,7 +71,7 @@ def belongs(name: str, *, video: bool, audio: bool) -> bool:
 def structure(
     shape: Callable[[str], tuple[int, ...]], names: Mapping[str, str], heads: int
 ) -> dict[str, object]:
-    """Read from tensors what they show, as keys of a config; `names` is parameter -> key of the file.
+    """Read from tensors what they show, as keys of a config. `shape` takes parameter names.
 
     Widths come from norms and biases, which no quantised file packs. `heads` counts where there
     are no gates to count.

@@ -47,7 +47,8 @@ def transformer_part(
     """Build the transformer a file holds, on the meta device.
 
     `streams` = "video" or "audio" takes only that stream of an audio-video file; "av" takes what
-    there is. Raises LTX2Error `wrong_role` (no transformer, or not the stream), `config_unsupported`.
+    there is. Raises LTX2Error `wrong_role` (no transformer, or not that stream) or
+    `config_unsupported`.
     """
     keys = {name: key for key, name in parameter_names(weights).items()}
     video = "patchify_proj.weight" in keys and streams != "audio"

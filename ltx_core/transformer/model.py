@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..ops.attention import AttentionFn, sdpa
 from ..ops.layers import Check, LayerFactory, never_cancelled
 from .adaln import AdaLN, distinct, scaled_and_shifted
-from .block import AUDIO, VIDEO, Block, CrossingState, Kept, StreamState
+from .block import AUDIO, VIDEO, Block, CrossingState, StreamState
 from .config import StreamConfig, TransformerConfig
 from .feed_forward import ContextProjection
 from .inputs import Perturbation, StreamInput
@@ -87,7 +87,7 @@ class Transformer(nn.Module):
             )
             self.add_module(f"{prefix}caption_projection", projection)
         if stream.marks_keyframes:
-            self.register_parameter("keyframes_abs_pos_embedding", table(1, dim))
+            self.register_parameter(f"{prefix}keyframes_abs_pos_embedding", table(1, dim))
         self.register_parameter(f"{prefix}scale_shift_table", table(2, dim))
         self.add_module(f"{prefix}proj_out", linear(dim, stream.out_channels))
 
@@ -128,15 +128,17 @@ class Transformer(nn.Module):
         dtype = stream.latent.dtype
         name = "video" if prefix == VIDEO else "audio"
         x = getattr(self, f"{prefix}patchify_proj")(stream.latent)
-        if stream.keyframes_mask is not None and hasattr(self, "keyframes_abs_pos_embedding"):
-            mark = self.keyframes_abs_pos_embedding.to(dtype)  # [1, D]
-            x = x + (stream.keyframes_mask > 0).to(dtype) * mark
+        sizes = self.config.video if prefix == VIDEO else self.config.audio
+        assert sizes is not None, f"this variant has no {name} stream"
+        if stream.keyframes_mask is not None and sizes.marks_keyframes:
+            mark: Tensor = getattr(self, f"{prefix}keyframes_abs_pos_embedding")  # [1, D]
+            x = x + (stream.keyframes_mask > 0).to(dtype) * mark.to(dtype)
 
         timesteps, spread = distinct(stream.timesteps)  # [B|1, R]
         timesteps = timesteps * self.config.timestep_scale
         modulation, embedding = getattr(self, f"{prefix}adaln_single")(timesteps, dtype)
         context, context_modulation = stream.context, None
-        if hasattr(self, f"{prefix}caption_projection"):
+        if sizes.projects_context:
             context = getattr(self, f"{prefix}caption_projection")(context)
         if self.config.modulates_context_by_sigma:
             sigma = stream.sigma[:, None] * self.config.timestep_scale  # [B, 1]

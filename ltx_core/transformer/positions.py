@@ -120,7 +120,7 @@ def guide_positions(
     batch: int = 1,
     scale: ScaleFactors = ScaleFactors(),
 ) -> Tensor:  # [B, 3, N, 2] float32
-    """Return the positions of a guide of `num_frames` pictures that begins at pixel frame `frame`."""
+    """Return the positions of a guide of `num_frames` pictures beginning at pixel frame `frame`."""
     pixels = pixel_spans(latent_spans(shape), scale, causal=frame == 0)
     pixels[0] += frame
     if num_frames == 1:
