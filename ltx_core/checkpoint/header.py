@@ -1,4 +1,4 @@
-"""Reads the header of a safetensors file: names, types, shapes, places, metadata. Never a tensor.
+"""Reads the header of a safetensors file: names, types, shapes, places, metadata. Never weights.
 
 The header is parsed here and not by the library because a library accepts in silence what a user
 must be told: a truncated file, a pointer, a web page saved under the wrong name, a key twice.
@@ -6,6 +6,7 @@ must be told: a truncated file, a pointer, a web page saved under the wrong name
 
 import json
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -23,6 +24,10 @@ DTYPE_BITS = {
     "U64": 64, "I64": 64, "F64": 64, "C64": 64,
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }  # fmt: skip
+
+
+#: A tensor that describes (a few bytes of JSON, one number) is no longer than this.
+LONGEST_DESCRIPTION = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +83,50 @@ def read_header(path: Path) -> Header:
     return Header(path=path, file_bytes=size, metadata=metadata, tensors=tensors)
 
 
+def read_small(header: Header, keys: Iterable[str]) -> dict[str, bytes]:
+    """Read the bytes of tensors that describe; leave out those too long to be descriptions."""
+    wanted = {
+        key: header.tensors[key] for key in keys if header.tensors[key].bytes <= LONGEST_DESCRIPTION
+    }
+    found: dict[str, bytes] = {}
+    if wanted:
+        try:
+            with header.path.open("rb") as file:
+                for key, entry in sorted(wanted.items(), key=lambda item: item[1].start):
+                    file.seek(entry.start)
+                    found[key] = file.read(entry.bytes)
+        except OSError as error:
+            raise _unreadable(header.path, error) from None
+    return found
+
+
+def scalar(dtype: str, stored: bytes) -> float | None:
+    """Return the number a one-element floating tensor holds; None if it is something else."""
+    if dtype == "BF16" and len(stored) == 2:
+        return struct.unpack("<f", b"\0\0" + stored)[0]
+    code = {"F16": "<e", "F32": "<f", "F64": "<d"}.get(dtype)
+    if code is None or len(stored) != struct.calcsize(code):
+        return None
+    return struct.unpack(code, stored)[0]
+
+
 def parse_metadata(values: dict[str, str]) -> dict[str, Any]:
     """Turn metadata strings into values where they are JSON, as the official loader does."""
     return {key: _json_or_text(value) for key, value in values.items()}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a small JSON file that lies beside weights. Raises LTX2Error `config_unsupported`."""
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        if isinstance(values, dict):
+            return values
+    except (ValueError, RecursionError, OSError):
+        pass
+    raise LTX2Error(
+        f"{path.name} is damaged.", needed="the file as published; download it again",
+        where=str(path.parent), code="config_unsupported",
+    )  # fmt: skip
 
 
 def _json_or_text(value: str) -> Any:
@@ -93,10 +139,15 @@ def _json_or_text(value: str) -> Any:
 def _unreadable(path: Path, error: OSError) -> LTX2Error:
     if isinstance(error, FileNotFoundError):
         return LTX2Error(
-            f"{path.name} is not there.", needed="the file", where=str(path.parent), code="not_found"
+            f"{path.name} is not there.",
+            needed="the file",
+            where=str(path.parent),
+            code="not_found",
         )
     code = "directory" if isinstance(error, IsADirectoryError) else "unreadable"
-    said = "is a folder, not a file" if code == "directory" else f"cannot be read ({error.strerror})"
+    said = (
+        "is a folder, not a file" if code == "directory" else f"cannot be read ({error.strerror})"
+    )
     return LTX2Error(
         f"{path.name} {said}.", needed="a safetensors file", where=str(path.parent), code=code
     )
@@ -104,39 +155,60 @@ def _unreadable(path: Path, error: OSError) -> LTX2Error:
 
 def _check_start(path: Path, start: bytes, size: int, length: int) -> None:
     """Recognise by its first bytes what is not a safetensors file."""
-    again = "the file itself; download it again"
-    head = start.lstrip().lower()
-    if size == 0:
-        raise _refuse(path, "is empty (0 bytes): the download did not finish", again, "empty")
-    if start.startswith(b"version https://git-lfs"):
-        raise _refuse(path, _pointer(start), "the weights themselves; download the file", "lfs_pointer")
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+    # First, since a header of 640 bytes begins like a pickle, one of 123 like JSON text.
+    if length > LONGEST_HEADER or start[8:9] != b"{":
+        raise _refuse(path, *_something_else(start, size))
+    if 8 + length > size:
         raise _refuse(
-            path,
+            path, f"is incomplete: its header alone needs {8 + length:,} bytes, it has {size:,}",
+            AGAIN, "truncated",
+        )  # fmt: skip
+
+
+#: What helps where the file came over damaged.
+AGAIN = "the file itself; download it again"
+#: First bytes, lower case -> what is wrong, what is needed, code.
+BEGINNINGS: tuple[tuple[tuple[bytes, ...], tuple[str, str, str]], ...] = (
+    (
+        (b"<!doctype", b"<html", b"<?xml"),
+        (
             "is an HTML page saved under this name, usually a login or error page",
             "the weights; accept the licence on the model's page, then download again",
             "html_page",
-        )
-    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
-        raise _refuse(
-            path, "is a pickle or zip file, which can run code when opened",
-            "a .safetensors file", "pickle",
-        )  # fmt: skip
-    if start.startswith(b"GGUF"):
-        raise _refuse(
-            path, "is a GGUF file under a safetensors name", "its name to end in .gguf", "gguf_misnamed"
-        )
-    if start[:1] in (b"{", b"[") or (size < 8 and size > 0):
-        raise _refuse(
-            path, "is a short text, often a server's error message", again, "not_safetensors"
-        )
-    if length > LONGEST_HEADER or start[8:9] != b"{":
-        raise _refuse(path, "is not a safetensors file", "a .safetensors file", "not_safetensors")
-    if 8 + length > size:
-        raise _refuse(
-            path, f"is cut short: its header alone needs {8 + length:,} bytes, it has {size:,}",
-            again, "truncated",
-        )  # fmt: skip
+        ),
+    ),
+    (
+        (b"pk\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        (
+            "is a pickle or zip file, which can run code when opened",
+            "a .safetensors file",
+            "pickle",
+        ),
+    ),
+    (
+        (b"gguf",),
+        ("is a GGUF file under a safetensors name", "its name to end in .gguf", "gguf_misnamed"),
+    ),
+    (
+        (b"{", b"["),
+        ("is a short text, often a server's error message", AGAIN, "not_safetensors"),
+    ),
+)
+
+
+def _something_else(start: bytes, size: int) -> tuple[str, str, str]:
+    """Return what is wrong, what is needed and the code for a file that is no safetensors file."""
+    if size == 0:
+        return "is empty (0 bytes): the download did not finish", AGAIN, "empty"
+    if start.startswith(b"version https://git-lfs"):
+        return _pointer(start), "the weights themselves; download the file", "lfs_pointer"
+    head = start.lstrip().lower()
+    for beginnings, answer in BEGINNINGS:
+        if head.startswith(beginnings):
+            return answer
+    if size < 10:  # the shortest header has two bytes after its length
+        return f"is incomplete: it has {size} bytes", AGAIN, "truncated"
+    return "is not a safetensors file", "a .safetensors file", "not_safetensors"
 
 
 def _pointer(start: bytes) -> str:
@@ -149,7 +221,7 @@ def _refuse(path: Path, what: str, needed: str, code: str) -> LTX2Error:
     return LTX2Error(f"{path.name} {what}.", needed=needed, where=str(path.parent), code=code)
 
 
-class _Twice(ValueError):
+class _TwiceError(ValueError):
     """A key stands twice in one JSON object."""
 
 
@@ -157,7 +229,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise _Twice(key)
+            raise _TwiceError(key)
         found[key] = value
     return found
 
@@ -171,14 +243,19 @@ def _parse(path: Path, text: bytes, size: int) -> tuple[dict[str, Any], dict[str
             raise ValueError("metadata that is not text")
         base = 8 + len(text)
         tensors = {key: _entry(value, base) for key, value in values.items()}
-    except _Twice as error:
-        raise _refuse(path, f"names {error} twice in its header", again, "not_safetensors") from None
+    except _TwiceError as error:
+        raise _refuse(
+            path, f"names {error} twice in its header", again, "not_safetensors"
+        ) from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise _refuse(path, "has a damaged header", again, "not_safetensors") from None
     needed = max((entry.end for entry in tensors.values()), default=base)
     if size < needed:
         raise _refuse(
-            path, f"is cut short: {needed:,} bytes are expected, it has {size:,}", again, "truncated"
+            path,
+            f"is incomplete: {needed:,} bytes are expected, it has {size:,}",
+            again,
+            "truncated",
         )
     _check_places(path, tensors, base, size)
     return parse_metadata(metadata), tensors
@@ -201,7 +278,10 @@ def _check_places(path: Path, tensors: dict[str, TensorEntry], base: int, size: 
     for entry in sorted(tensors.values(), key=lambda entry: (entry.start, entry.end)):
         if entry.start != at:
             raise _refuse(
-                path, "has tensors that overlap or leave gaps", "an undamaged file", "not_safetensors"
+                path,
+                "has tensors that overlap or leave gaps",
+                "an undamaged file",
+                "not_safetensors",
             )
         at = entry.end
     if at != size:

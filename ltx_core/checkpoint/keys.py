@@ -5,7 +5,7 @@ matches decides; a rule to None says: known, and not wanted by this network.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from torch import Tensor, nn
@@ -27,15 +27,16 @@ def rename(keys: Iterable[str], table: KeyTable) -> dict[str, str]:
     return renamed
 
 
-def assign(network: nn.Module, state: Mapping[str, Tensor], *, source: str = "") -> None:
-    """Give a network built on the meta device its weights.
+def check_fit(
+    network: nn.Module, shapes: Mapping[str, Sequence[int]], *, source: str = ""
+) -> None:
+    """Refuse weights, given as name -> shape, of which some are missing or of another shape.
 
-    `source` names the file in messages. A missing tensor or one of another shape is an error, a
-    surplus one a log line.
+    `source` names the file in messages.
     """
     name = type(network).__name__
     expected = network.state_dict()
-    missing = [key for key in expected if key not in state]
+    missing = [key for key in expected if key not in shapes]
     if missing:
         raise LTX2Error(
             f"{source or 'This file'} does not fit {name}: "
@@ -44,13 +45,23 @@ def assign(network: nn.Module, state: Mapping[str, Tensor], *, source: str = "")
             code="missing_weights",
         )
     for key, tensor in expected.items():
-        if state[key].shape != tensor.shape:
+        if tuple(shapes[key]) != tuple(tensor.shape):
             raise LTX2Error(
                 f"{source or 'This file'} does not fit {name}: {key} has shape "
-                f"{list(state[key].shape)}, {list(tensor.shape)} is needed.",
+                f"{list(shapes[key])}, {list(tensor.shape)} is needed.",
                 needed="a file of the generation its config states",
                 code="shape_mismatch",
             )
+
+
+def assign(network: nn.Module, state: Mapping[str, Tensor], *, source: str = "") -> None:
+    """Give a network built on the meta device its weights.
+
+    `source` names the file in messages. A missing tensor or one of another shape is an error, a
+    surplus one a log line.
+    """
+    check_fit(network, {key: tensor.shape for key, tensor in state.items()}, source=source)
+    expected = network.state_dict()
     if surplus := [key for key in state if key not in expected]:
-        log.warning("%s: %s: ignoring %d unknown keys %s", source, name, len(surplus), surplus[:3])
+        log.warning("%s: %s: ignoring %d unknown keys %s", source, type(network).__name__, len(surplus), surplus[:3])
     network.load_state_dict({key: state[key] for key in expected}, strict=True, assign=True)

@@ -1,6 +1,7 @@
-"""A LoRA file as pairs per parameter name, and their exact addition to a weight.
+"""A LoRA file as pairs per module name, and their exact addition to a weight.
 
-Formula (`spec` of the trainer): W' = W + strength * (alpha / rank, if the file states alpha) * B @ A.
+Formula: W' = W + strength * (alpha / rank, if the file states alpha) * B @ A. The official trainer
+saves no alpha; the rank is that of the module, since modules of one file may differ.
 """
 
 import logging
@@ -11,14 +12,11 @@ import torch
 from torch import Tensor
 
 from ..errors import LTX2Error
-from .keys import KeyTable, rename
+from .header import Header
+from .lora_keys import lora_key
 from .weights import Weights
 
 log = logging.getLogger(__name__)
-
-#: The official trainer's prefix; what follows is the module's own name.
-OFFICIAL: KeyTable = (("diffusion_model.", ""),)
-DOWN, UP = ".lora_A.weight", ".lora_B.weight"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,11 +25,13 @@ class LoraPair:
 
     down: Tensor  # [rank, in]
     up: Tensor  # [out, rank]
+    alpha: float | None = None
 
     def delta(self, strength: float, device: torch.device) -> Tensor:
         """Return what is added to the weight, float32 [out, in]."""
         down, up = self.down.to(device, torch.float32), self.up.to(device, torch.float32)
-        return (up * strength) @ down
+        scale = 1.0 if self.alpha is None else self.alpha / self.down.shape[0]
+        return (up * (strength * scale)) @ down
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,45 +67,67 @@ class LoraMatch:
 
 
 def read_lora(weights: Weights) -> Lora:
-    """Read a LoRA in the official naming.
+    """Read a LoRA in any of the spellings of `lora_keys`.
 
-    Raises LTX2Error `wrong_role` (no LoRA keys) or `lora_incomplete` (one half of a pair missing).
+    Raises LTX2Error `wrong_role` (no LoRA keys), `lora_incomplete` (one half of a pair missing) or
+    `lora_unsupported` (changes that are not pairs: DoRA, LoHa, LoKr, whole differences).
     """
-    names = rename(weights, OFFICIAL)
-    downs = {name.removesuffix(DOWN): key for key, name in names.items() if name.endswith(DOWN)}
-    ups = {name.removesuffix(UP): key for key, name in names.items() if name.endswith(UP)}
-    if not downs and not ups:
+    modules: dict[str, dict[str, str]] = {}  # module -> part -> key
+    for key in weights:
+        if found := lora_key(key):
+            modules.setdefault(found.module, {})[found.part] = key
+    if not any(parts.keys() - {"alpha"} for parts in modules.values()):
         raise LTX2Error(
-            f"{weights.name} is not a LoRA in the official naming (its keys are like "
-            f"{next(iter(weights), 'none')}).",
-            needed="a LoRA file with diffusion_model.*.lora_A.weight keys",
+            f"{weights.name} is not a LoRA (its keys are like {next(iter(weights), 'none')}).",
+            needed="a LoRA file, with keys like diffusion_model.*.lora_A.weight",
             where="models/loras",
             code="wrong_role",
         )
-    if halves := sorted(downs.keys() ^ ups.keys()):
-        half = "lora_B" if halves[0] in downs else "lora_A"
-        raise LTX2Error(
-            f"{weights.name} is incomplete: {halves[0]} has no {half}.",
-            needed="the complete file; download it again", where="models/loras",
-            code="lora_incomplete",
-        )  # fmt: skip
-    pairs = {module: LoraPair(weights[downs[module]], weights[ups[module]]) for module in downs}
+    pairs = {module: _pair(weights, module, parts) for module, parts in modules.items()}
     return Lora(
         weights.name,
         pairs,
-        reference_downscale=_factor(weights, "reference_downscale_factor"),
-        reference_temporal_scale=_factor(weights, "reference_temporal_scale_factor"),
+        reference_downscale=reference_factor(weights, "reference_downscale_factor"),
+        reference_temporal_scale=reference_factor(weights, "reference_temporal_scale_factor"),
         generation=str(weights.metadata.get("model_version", "")),
     )
 
 
-def _factor(weights: Weights, name: str) -> int:
+def _pair(weights: Weights, module: str, parts: Mapping[str, str]) -> LoraPair:
+    if others := sorted(parts.keys() - {"down", "up", "alpha"}):
+        raise LTX2Error(
+            f"{weights.name} changes {module} by {others[0]}, which is not implemented.",
+            needed="a LoRA of plain pairs (lora_A and lora_B)", where="models/loras",
+            code="lora_unsupported",
+        )  # fmt: skip
+    if missing := {"down", "up"} - parts.keys():
+        raise incomplete(weights.name, module, missing.pop())
+    alpha = float(weights[parts["alpha"]]) if "alpha" in parts else None
+    return LoraPair(weights[parts["down"]], weights[parts["up"]], alpha)
+
+
+def incomplete(name: str, module: str, part: str) -> LTX2Error:
+    """Return the error for a module of which one half is missing (`part`: "down" or "up")."""
+    half = {"down": "lora_A (lora_down)", "up": "lora_B (lora_up)"}[part]
+    return LTX2Error(
+        f"{name} is incomplete: {module} has no {half}.",
+        needed="the complete file; download it again", where="models/loras",
+        code="lora_incomplete",
+    )  # fmt: skip
+
+
+def reference_factor(weights: Weights | Header, name: str) -> int:
+    """Read how much smaller an IC-LoRA wants its reference; 1 where the file does not say.
+
+    Reference: ComfyUI also takes the first metadata key that ends with `name`, rounded, at least 1.
+    """
     value = next((v for key, v in weights.metadata.items() if key.endswith(name)), 1)
     try:
         return max(1, round(float(value)))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
+        file = weights.name if isinstance(weights, Weights) else weights.path.name
         raise LTX2Error(
-            f"{weights.name} states {name} = {value!r}, which is not a number.",
+            f"{file} states {name} = {value!r}, which is not a number.",
             needed="an undamaged LoRA file", where="models/loras", code="config_unsupported",
         ) from None  # fmt: skip
 
@@ -119,8 +141,8 @@ def match(lora: Lora, shapes: Mapping[str, Sequence[int]]) -> LoraMatch:
     matched = len(lora.pairs) - len(unmatched)
     if not matched:
         raise LTX2Error(
-            f"{lora.name}: 0 of {len(lora.pairs)} modules match this model; it was made for another "
-            f"one (its keys are like {unmatched[0]}).",
+            f"{lora.name}: 0 of {len(lora.pairs)} modules match: it was made for a different "
+            f"model (its modules are like {unmatched[0]}).",
             needed="a LoRA for LTX-2", where="models/loras", code="lora_no_match",
         )  # fmt: skip
     for module, pair in lora.pairs.items():
@@ -134,24 +156,27 @@ def match(lora: Lora, shapes: Mapping[str, Sequence[int]]) -> LoraMatch:
                 code="lora_shape_mismatch",
             )  # fmt: skip
     if unmatched:
-        log.warning("%s: %d modules unknown to the model, first %s", lora.name, len(unmatched), unmatched[0])
+        log.warning(
+            "%s: %d modules unknown to the model, first %s", lora.name, len(unmatched), unmatched[0]
+        )
     return LoraMatch(lora.name, matched, len(lora.pairs), tuple(unmatched))
 
 
 def fused(parameter: str, weight: Tensor, uses: Sequence[LoraUse]) -> Tensor:
     """Return `weight` with every LoRA of `uses` added: in float32, rounded once to its own dtype.
 
-    A parameter no LoRA names is returned as it is, without a copy.
+    A parameter no LoRA names is returned as it is, without a copy. The order of `uses` does not
+    matter: they are added in the order of their names, since float32 sums depend on it.
     """
     module = parameter.removesuffix(".weight")
-    changes = [
-        (use.lora.pairs[module], use.strength)
+    changing = [
+        use
         for use in uses
         if use.strength != 0 and parameter.endswith(".weight") and module in use.lora.pairs
     ]
-    if not changes:
+    if not changing:
         return weight
     total = weight.to(torch.float32, copy=True)
-    for pair, strength in changes:
-        total += pair.delta(strength, weight.device)
+    for use in sorted(changing, key=lambda use: (use.lora.name, use.strength)):
+        total += use.lora.pairs[module].delta(use.strength, weight.device)
     return total.to(weight.dtype)

@@ -42,7 +42,8 @@ class Section:
         kind = type(default[0]) if default else None
         if isinstance(values, (list, tuple)):
             items = tuple(
-                float(v) if kind is float and type(v) is int else v for v in cast("list[Any]", values)
+                float(v) if kind is float and type(v) is int else v
+                for v in cast("list[Any]", values)
             )
             if kind is None or all(type(item) is kind for item in items):
                 return cast("tuple[T, ...]", items)

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ..errors import LTX2Error
-from .header import Header, TensorEntry, read_header
+from .header import Header, TensorEntry, read_header, read_json
 
 
 class Weights(Mapping[str, Tensor]):
@@ -78,11 +78,15 @@ def open_weights(path: Path) -> Weights:
 
     Raises LTX2Error (see `header.read_header`; for folders also `component_missing`).
     """
-    headers = _shards(path) if path.is_dir() else [read_header(path)]
+    headers = shard_headers(path) if path.is_dir() else [read_header(path)]
     files = {key: header.path for header in headers for key in header.tensors}
-    entries: dict[str, TensorEntry] = {k: e for header in headers for k, e in header.tensors.items()}
+    entries: dict[str, TensorEntry] = {
+        k: e for header in headers for k, e in header.tensors.items()
+    }
     handles = {header.path: safe_open(header.path, framework="pt") for header in headers}
     metadata = {key: value for header in headers for key, value in header.metadata.items()}
+    if (config := path / "config.json").is_file():  # a Hugging Face folder says there what it holds
+        metadata["config"] = read_json(config)
     return Weights(
         path.name,
         _Mapped(files, handles),
@@ -92,7 +96,7 @@ def open_weights(path: Path) -> Weights:
     )
 
 
-def _shards(folder: Path) -> list[Header]:
+def shard_headers(folder: Path) -> list[Header]:
     """Read the headers of all shards an index names, or of all safetensors files of a folder."""
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
