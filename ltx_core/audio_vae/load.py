@@ -1,0 +1,174 @@
+"""From a file to the audio networks. All of them compute in float32, whatever the file stores."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint.keys import KeyTable, rename
+from ..checkpoint.part import Part
+from ..checkpoint.weights import Weights
+from ..errors import LTX2Error
+from ..ops.attention import AttentionFn, sdpa
+from ..ops.layers import Check, LayerFactory, never_cancelled
+from .activations import kaiser_filter
+from .config import (
+    EXTENDED,
+    PLAIN,
+    AudioVaeConfig,
+    ExtendedConfig,
+    PlainConfig,
+    read_vocoder,
+)
+from .decoder import AudioDecoder
+from .encoder import AudioEncoder
+from .generator import Generator
+from .keys import DECODER, ENCODER, EXTENDED_MARK, FILTERS, PLAIN_MARK, VOCODER
+from .vocoder import ExtendedVocoder, Vocoder
+
+log = logging.getLogger(__name__)
+Network = TypeVar("Network", bound=nn.Module)
+META = torch.device("meta")
+
+
+class _Stored(Mapping[str, Tensor]):
+    """A file's tensors by parameter name, read when asked for; `computed` filters where it has none."""
+
+    def __init__(self, weights: Weights, keys: Mapping[str, str], computed: frozenset[str]) -> None:
+        self._weights = weights
+        self._keys = keys  # parameter name -> key of the file
+        self._computed = computed
+
+    def __getitem__(self, name: str) -> Tensor:
+        return kaiser_filter() if name in self._computed else self._weights[self._keys[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._keys
+        yield from self._computed
+
+    def __len__(self) -> int:
+        return len(self._keys) + len(self._computed)
+
+
+def audio_encoder_part(
+    weights: Weights,
+    *,
+    layers: LayerFactory = nn,
+    attention: AttentionFn = sdpa,
+    check: Check = never_cancelled,
+) -> Part[AudioEncoder]:
+    """Build the encoder a file holds, on the meta device.
+
+    Raises LTX2Error `component_missing`, `missing_weights`, `shape_mismatch` or
+    `config_unsupported`.
+    """
+    network = AudioEncoder(
+        _vae_config(weights), layers=layers, attention=attention, check=check, device=META
+    )
+    return _part(network, weights, ENCODER, "audio_encoder", "audio VAE encoder")
+
+
+def audio_decoder_part(
+    weights: Weights,
+    *,
+    layers: LayerFactory = nn,
+    attention: AttentionFn = sdpa,
+    check: Check = never_cancelled,
+) -> Part[AudioDecoder]:
+    """Build the decoder a file holds, on the meta device. Raises as `audio_encoder_part`."""
+    network = AudioDecoder(
+        _vae_config(weights), layers=layers, attention=attention, check=check, device=META
+    )
+    return _part(network, weights, DECODER, "audio_decoder", "audio VAE decoder")
+
+
+def vocoder_part(
+    weights: Weights, *, layers: LayerFactory = nn, check: Check = never_cancelled
+) -> Part[Vocoder]:
+    """Build the vocoder a file holds, on the meta device. Raises as `audio_encoder_part`."""
+    config = _vocoder_config(weights)
+    network: Vocoder
+    if isinstance(config, ExtendedConfig):
+        network = ExtendedVocoder(config, layers=layers, check=check, device=META)
+    else:
+        network = Generator(
+            config.generator, sample_rate=config.sampling_rate, layers=layers, check=check,
+            device=META,
+        )  # fmt: skip
+    return _part(network, weights, VOCODER, "vocoder", "vocoder")
+
+
+def _vae_config(weights: Weights) -> AudioVaeConfig:
+    section = weights.section("audio_vae")
+    if section is not None:
+        return AudioVaeConfig.read(section)
+    log.info("%s: no config for the audio VAE; the official sizes are used", weights.name)
+    return AudioVaeConfig()
+
+
+def _vocoder_config(weights: Weights) -> PlainConfig | ExtendedConfig:
+    """Read the header, or else tell the generations apart by their tensors."""
+    section = weights.section("vocoder")
+    if section is not None:
+        return read_vocoder(section)
+    if EXTENDED_MARK in weights:
+        log.info("%s: no config for the vocoder; that of 2.3 is used", weights.name)
+        return EXTENDED
+    if PLAIN_MARK in weights:
+        log.info("%s: no config for the vocoder; that of 2.0 is used", weights.name)
+        return PLAIN
+    raise _missing(weights, "vocoder")
+
+
+def _part(
+    network: Network, weights: Weights, table: KeyTable, role: str, called: str
+) -> Part[Network]:
+    keys = {name: key for key, name in rename(weights, table).items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    absent = [name for name in expected if name not in keys]
+    computed = frozenset(name for name in absent if name.endswith(FILTERS))
+    if len(absent) == len(expected):
+        raise _missing(weights, called)
+    if lost := [name for name in absent if name not in computed]:
+        raise LTX2Error(
+            f"{weights.name} holds an incomplete {called}: {len(lost)} weights are missing, "
+            f"first {', '.join(lost[:5])}.",
+            needed="the complete file; download it again",
+            code="missing_weights",
+        )
+    for name in expected.keys() - computed:
+        if weights.shape(keys[name]) != expected[name]:
+            raise LTX2Error(
+                f"{weights.name} does not fit its {called}: {keys[name]} has shape "
+                f"{list(weights.shape(keys[name]))}, {list(expected[name])} is needed.",
+                needed="a file of the sizes its config states",
+                code="shape_mismatch",
+            )
+    return Part(
+        network.requires_grad_(False),
+        _Stored(weights, keys, computed),
+        role=role,
+        source=weights.name,
+        generation=generation_of(weights),
+        dtype=torch.float32,
+    )
+
+
+def _missing(weights: Weights, called: str) -> LTX2Error:
+    return LTX2Error(
+        f"{weights.name} holds no {called}; it is no audio VAE file.",
+        needed="a checkpoint of 2.0 or 2.3, or ltx-2.5-audio-vae-bf16.safetensors",
+        where="models/checkpoints or models/vae",
+        code="component_missing",
+    )
+
+
+def generation_of(weights: Weights) -> str:
+    """Return "2.0", "2.3" or "2.5" as the file says, else by its vocoder; 2.5 then looks like 2.3."""
+    said = str(weights.metadata.get("model_version", "")).replace("-", ".").split(".")[:2]
+    if len(said) == 2 and all(number.isdigit() for number in said):
+        version = (int(said[0]), int(said[1]))
+        return "2.0" if version < (2, 3) else "2.3" if version < (2, 4) else "2.5"
+    return "2.3" if EXTENDED_MARK in weights else "2.0"
