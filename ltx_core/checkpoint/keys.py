@@ -27,9 +27,7 @@ def rename(keys: Iterable[str], table: KeyTable) -> dict[str, str]:
     return renamed
 
 
-def check_fit(
-    network: nn.Module, shapes: Mapping[str, Sequence[int]], *, source: str = ""
-) -> None:
+def check_fit(network: nn.Module, shapes: Mapping[str, Sequence[int]], *, source: str = "") -> None:
     """Refuse weights, given as name -> shape, of which some are missing or of another shape.
 
     `source` names the file in messages.
@@ -63,5 +61,11 @@ def assign(network: nn.Module, state: Mapping[str, Tensor], *, source: str = "")
     check_fit(network, {key: tensor.shape for key, tensor in state.items()}, source=source)
     expected = network.state_dict()
     if surplus := [key for key in state if key not in expected]:
-        log.warning("%s: %s: ignoring %d unknown keys %s", source, type(network).__name__, len(surplus), surplus[:3])
+        log.warning(
+            "%s: %s: ignoring %d unknown keys %s",
+            source,
+            type(network).__name__,
+            len(surplus),
+            surplus[:3],
+        )
     network.load_state_dict({key: state[key] for key in expected}, strict=True, assign=True)
