@@ -18,21 +18,27 @@ def check() -> None:
         raise Cancelled
 
 
+def running_node() -> str | None:
+    """Return nothing: a terminal has no nodes to write under."""
+    return None
+
+
 class Bar:
     """One phase as a bar on stderr."""
 
-    def __init__(self, unique_id: str | None, total: int) -> None:
-        del unique_id  # a terminal has no nodes
-        self.bar = tqdm(total=max(total, 1), file=sys.stderr, leave=True)
+    def __init__(self, unique_id: str | None, name: str, total: int) -> None:
+        del unique_id
+        self.bar = tqdm(total=max(total, 1), desc=name, file=sys.stderr, leave=True)
 
-    def show(self, done: int, picture: Any) -> None:
+    def show(self, done: int, total: int | None, picture: Any) -> None:
         """Move the bar; a terminal shows no `picture`."""
         del picture
+        self.bar.total = max(total or self.bar.total, done)
         self.bar.update(done - self.bar.n)
 
     def say(self, text: str) -> None:
         """Put the line beside the bar."""
-        self.bar.set_description(text)
+        self.bar.set_postfix_str(text)
 
     def close(self) -> None:
         """End the phase."""
