@@ -15,7 +15,8 @@ class LTX2Error(ValueError):
         self.needed = needed
         self.where = where
         self.code = code
-        super().__init__("\n".join(part for part in (what, _led("Needed", needed), _led("Where", where)) if part))
+        parts = (what, _led("Needed", needed), _led("Where", where))
+        super().__init__("\n".join(part for part in parts if part))
 
 
 def _led(label: str, text: str) -> str:

@@ -186,11 +186,11 @@ def _transformer_facts(header: Header) -> dict[str, Any]:
     if prefix is None:
         return {}
     blocks = f"{prefix}transformer_blocks."
-    gates = keys.get(f"{blocks}0.attn1.to_gate_logits.weight")
-    config = header.section("transformer") or {}
+    gates = _length(keys, f"{blocks}0.attn1.to_gate_logits.weight")
+    stated = (header.section("transformer") or {}).get("num_attention_heads")
     return {
         "blocks": _count(keys, blocks),
-        "heads": gates.shape[0] if gates else config.get("num_attention_heads", 32),
+        "heads": gates or (stated if isinstance(stated, int) else 32),
         "hidden": _length(keys, f"{blocks}0.attn1.q_norm.weight"),
         "audio_hidden": _length(keys, f"{blocks}0.audio_attn1.q_norm.weight"),
         "keyframes": f"{prefix}keyframes_abs_pos_embedding" in keys,
@@ -229,14 +229,14 @@ def _other_facts(header: Header, components: Sequence[str]) -> dict[str, Any]:
 
 def _upscaling(keys: Keys) -> tuple[str | None, float | None]:
     """Return what an upscaler enlarges and how much, from the shape of its upsampling layer."""
-    middle = keys["initial_conv.weight"].shape[0]
-    rational = keys.get("upsampler.conv.weight")
-    if rational is not None and middle:
-        return "spatial", {2: 2.0, 3: 1.5, 4: 4.0}.get(math.isqrt(rational.shape[0] // middle))
-    plain = keys.get("upsampler.0.weight")
-    if plain is None or not middle:
-        return None, None
-    return ("temporal" if plain.shape[0] // middle == 2 else "spatial"), 2.0
+    middle = _length(keys, "initial_conv.weight")
+    rational = _length(keys, "upsampler.conv.weight")
+    plain = _length(keys, "upsampler.0.weight")
+    if middle and rational is not None:
+        return "spatial", {2: 2.0, 3: 1.5, 4: 4.0}.get(math.isqrt(rational // middle))
+    if middle and plain is not None:
+        return ("temporal" if plain // middle == 2 else "spatial"), 2.0
+    return None, None
 
 
 def _lora_facts(header: Header, lora: Mapping[str, LoraKey]) -> dict[str, Any]:
@@ -278,6 +278,7 @@ def _count(keys: Keys, prefix: str) -> int:
 
 
 def _length(keys: Keys, name: str) -> int | None:
+    """Return a tensor's first size."""
     shape = keys.get(name, ABSENT).shape
     return shape[0] if shape else None
 

@@ -52,6 +52,24 @@ def check_fit(network: nn.Module, shapes: Mapping[str, Sequence[int]], *, source
             )
 
 
+class Renamed(Mapping[str, Tensor]):
+    """Those tensors of a file that a table wants, by parameter name; each is read when asked for."""
+
+    def __init__(self, weights: Mapping[str, Tensor], table: KeyTable) -> None:
+        self._weights = weights
+        #: parameter name -> key of the file
+        self.keys_of = {name: key for key, name in rename(weights, table).items()}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._weights[self.keys_of[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys_of)
+
+    def __len__(self) -> int:
+        return len(self.keys_of)
+
+
 def assign(network: nn.Module, state: Mapping[str, Tensor], *, source: str = "") -> None:
     """Give a network built on the meta device its weights.
 

@@ -39,6 +39,9 @@ class Weights(Mapping[str, Tensor]):
     def __getitem__(self, key: str) -> Tensor:
         return self._tensors[key]
 
+    def __contains__(self, key: object) -> bool:  # Mapping's own would read the tensor
+        return key in self._tensors
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
 
@@ -65,6 +68,9 @@ class _Mapped(Mapping[str, Tensor]):
 
     def __getitem__(self, key: str) -> Tensor:
         return self.handles[self.files[key]].get_tensor(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.files
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.files)

@@ -1,0 +1,254 @@
+"""May this file be loaded as that, and do these files belong together? Answered from facts alone.
+
+Codes of the errors: `wrong_role`, `component_missing`, `gemma_not_ltx`, `projection_missing`,
+`tokenizer_missing`, `lora_incomplete`, `lora_no_match`; for quantised layers `quant_unsupported`
+and `scale_missing`, and `quant_not_loadable`; between files `gemma_version_mismatch`,
+`gemma_wrong_size`, `component_missing` and `generation_mismatch`.
+"""
+
+from collections.abc import Sequence
+
+from ..errors import LTX2Error
+from .catalogue import BRINGS, SINGLE_FILE, by_name, published
+from .facts import COMPONENTS, ROLES, FileFacts, covers
+from .lora import incomplete
+from .quantised import FORMATS
+
+#: The language models, as people call them.
+GEMMA_3, GEMMA_4 = "Gemma 3 12B", "gemma4-12b-ltx-v1"
+WHOLE = tuple(BRINGS)
+
+
+def check_role(facts: FileFacts, wanted: str) -> None:
+    """Refuse a file that cannot serve as `wanted`: a role of `facts.ROLES` or a component.
+
+    "checkpoint" asks for all parts but the language model in one file.
+    """
+    if wanted == "text_encoder":
+        _check_text_encoder(facts)
+    elif wanted == "lora":
+        _check_lora(facts)
+    elif wanted == "checkpoint":
+        if facts.role not in ("checkpoint", "transformer"):
+            raise _wrong_role(facts, wanted)
+        _check_components(facts, WHOLE)
+    elif wanted in COMPONENTS and facts.role in ("checkpoint", "transformer"):
+        _check_components(facts, (wanted,))
+    elif wanted not in facts.components:
+        raise _wrong_role(facts, wanted)
+
+
+def check_loadable(facts: FileFacts) -> None:
+    """Refuse a file with quantised layers, which cannot be loaded yet; say if they are damaged."""
+    quant = facts.quant
+    if quant is None:
+        return
+    if quant.unsupported is not None:
+        layer, found = quant.unsupported
+        raise _refuse(
+            facts, f"stores {layer} as {found!r}, a format nobody here knows",
+            f"a file in one of {', '.join(FORMATS)}", "quant_unsupported",
+        )  # fmt: skip
+    if quant.scale_missing is not None:
+        layer, scale = quant.scale_missing
+        raise _refuse(
+            facts, f"is damaged: {layer} is quantised but has no {scale}",
+            "the complete file; download it again", "scale_missing",
+        )  # fmt: skip
+    plain = published(facts.role, facts.version, quantised=False) if facts.version else None
+    raise _refuse(
+        facts,
+        f"is quantised ({quant.layers} layers as {quant.format}); these nodes cannot load that yet",
+        str(plain) if plain else "the bf16 file of the same model",
+        "quant_not_loadable",
+    )
+
+
+def require(facts: FileFacts, wanted: str) -> FileFacts:
+    """Return the facts of a file that can be loaded as `wanted`; refuse any other."""
+    check_role(facts, wanted)
+    check_loadable(facts)
+    return facts
+
+
+def check_together(
+    *,
+    transformer: FileFacts,
+    text_encoder: FileFacts | None = None,
+    extras: FileFacts | None = None,
+    video_vae: FileFacts | None = None,
+    audio_vae: FileFacts | None = None,
+    latent_upscaler: FileFacts | None = None,
+    loras: Sequence[FileFacts] = (),
+) -> list[str]:
+    """Refuse files that do not belong together; return sentences to warn with.
+
+    `extras` is a file with connectors or text projection where the transformer's lacks them.
+    An upscaler without a stated version cannot be told apart from another generation's.
+    """
+    warnings = []
+    if text_encoder is not None:
+        warnings += _check_gemma(transformer, text_encoder)
+        _check_text_parts(transformer, text_encoder, extras)
+    for other in (video_vae, audio_vae, latent_upscaler):
+        if other is not None and other.path != transformer.path:
+            _check_latents(transformer, other)
+    if latent_upscaler is not None:
+        warnings += _warn_by_name(transformer, latent_upscaler)
+    for lora in loras:
+        if not covers(lora.version, transformer.version):
+            warnings.append(
+                f"{lora.name} was made for LTX-{lora.version}, {transformer.name} is "
+                f"LTX-{transformer.version}: it may have little or no effect."
+            )
+    return warnings
+
+
+def _check_components(facts: FileFacts, wanted: Sequence[str]) -> None:
+    lacking = [part for part in wanted if part not in facts.components]
+    if lacking:
+        roles = dict.fromkeys(BRINGS.get(part, part) for part in lacking)
+        files = [_published_with(role, facts.version) for role in roles]
+        raise _refuse(
+            facts, f"has no {' and no '.join(COMPONENTS[part] for part in lacking)}",
+            "; ".join(dict.fromkeys(filter(None, files))) or "a file that holds it",
+            "component_missing",
+        )  # fmt: skip
+
+
+def _published_with(role: str, version: str | None) -> str:
+    """Name the file of a generation that brings what a file of `role` would."""
+    single = role in BRINGS.values() and any(covers(version, one) for one in SINGLE_FILE)
+    file = published("checkpoint" if single else role, version) if version else None
+    return str(file) if file else ""
+
+
+def _wrong_role(facts: FileFacts, wanted: str) -> LTX2Error:
+    is_a, folder = ROLES.get(facts.role, (facts.role, ""))
+    noun = ROLES[wanted][0] if wanted in ROLES else f"a {COMPONENTS.get(wanted, wanted)}"
+    place = ROLES[wanted][1] if wanted in ROLES else "checkpoints"
+    return LTX2Error(
+        f"{facts.name} is {is_a}, not {noun}; it belongs in models/{folder}.",
+        needed=noun, where=f"models/{place}", code="wrong_role",
+    )  # fmt: skip
+
+
+def _refuse(facts: FileFacts, what: str, needed: str, code: str) -> LTX2Error:
+    where = f"models/{ROLES[facts.role][1]}"
+    return LTX2Error(f"{facts.name} {what}.", needed=needed, where=where, code=code)
+
+
+def _check_text_encoder(facts: FileFacts) -> None:
+    if facts.role != "text_encoder":
+        raise _wrong_role(facts, "text_encoder")
+    encoder = by_name("gemma4-12b-with-proj-ltx-2.5-bf16.safetensors")
+    has_projection = "text_projection" in facts.components
+    if "gemma4" in facts.components:
+        if not has_projection and facts.gemma_version is None:
+            raise _refuse(
+                facts, "is a stock Gemma 4, which LTX-2 was not trained with",
+                f"Lightricks' own with its projection ({GEMMA_4}): {encoder}", "gemma_not_ltx",
+            )  # fmt: skip
+        if not has_projection:
+            raise _refuse(
+                facts, "lacks the text projection", f"the complete file: {encoder}",
+                "projection_missing",
+            )  # fmt: skip
+    if "tokenizer" not in facts.components:
+        folder = facts.path.is_dir()
+        raise _refuse(
+            facts, "has no tokenizer",
+            "tokenizer.json or tokenizer.model in the folder"
+            if folder
+            else f"the complete file: {published('text_encoder', facts.version or '2.5')}",
+            "tokenizer_missing",
+        )  # fmt: skip
+
+
+def _check_lora(facts: FileFacts) -> None:
+    if facts.role != "lora":
+        raise _wrong_role(facts, "lora")
+    if facts.half_pair is not None:
+        raise incomplete(facts.name, *facts.half_pair)
+    if facts.modules and facts.unmatched == facts.modules:
+        raise _refuse(
+            facts, f"fits nothing here: 0 of {facts.modules} modules match; it was made for a "
+            "different model",
+            "a LoRA for LTX-2", "lora_no_match",
+        )  # fmt: skip
+
+
+def _check_gemma(transformer: FileFacts, encoder: FileFacts) -> list[str]:
+    """Compare the language model with the one the transformer was trained with."""
+    is_four = "gemma4" in encoder.components
+    needs_four = transformer.version is not None and covers(transformer.version, "2.5")
+    wanted = transformer.gemma_version or (GEMMA_4 if needs_four else GEMMA_3)
+    found = encoder.gemma_version or ("a Gemma 4" if is_four else GEMMA_3)
+    stated = encoder.gemma_version is not None and transformer.gemma_version is not None
+    if is_four != needs_four or (stated and found != wanted):
+        raise LTX2Error(
+            f"{transformer.name} (LTX-{transformer.version}) and {encoder.name} ({found}) do not "
+            f"belong together: LTX-{transformer.version} was trained with {wanted}.",
+            needed=_published_text_encoder(transformer.version), where="models/text_encoders",
+            code="gemma_version_mismatch",
+        )  # fmt: skip
+    if is_four and not stated:
+        return [
+            f"{transformer.name} and {encoder.name}: one of them does not state its text encoder "
+            f"version, so it cannot be checked that they belong together."
+        ]
+    return []
+
+
+def _published_text_encoder(version: str | None) -> str:
+    file = published("text_encoder", version) if version else None
+    return str(file) if file else "the text encoder of the same generation"
+
+
+def _check_text_parts(transformer: FileFacts, encoder: FileFacts, extras: FileFacts | None) -> None:
+    """Someone must bring connectors and projection, the latter of the language model's width."""
+    files = [file for file in (transformer, encoder, extras) if file is not None]
+    for part in ("connectors", "text_projection"):
+        if not any(part in file.components for file in files):
+            raise LTX2Error(
+                f"Neither {' nor '.join(file.name for file in files)} has the {COMPONENTS[part]}.",
+                needed=_published_with(BRINGS[part], transformer.version)
+                or f"a file with the {COMPONENTS[part]}",
+                where="models/checkpoints", code="component_missing",
+            )  # fmt: skip
+    inputs = next((f.projection_inputs for f in files if f.projection_inputs is not None), None)
+    if inputs is None or encoder.hidden is None or encoder.layers is None:
+        return
+    if inputs != encoder.hidden * (encoder.layers + 1):
+        raise LTX2Error(
+            f"{encoder.name} has {encoder.layers} layers of width {encoder.hidden}; the text "
+            f"projection of {transformer.name} takes {inputs} inputs (width x (layers + 1)), so it "
+            "was made for another language model.",
+            needed=_published_text_encoder(transformer.version), where="models/text_encoders",
+            code="gemma_wrong_size",
+        )  # fmt: skip
+
+
+def _check_latents(transformer: FileFacts, other: FileFacts) -> None:
+    """Refuse a part of another latent space; the video encoder of 2.3 and 2.5 is the same."""
+    if covers(other.version, transformer.version):
+        return
+    if other.role == "video_vae" and not ({other.version, transformer.version} & {"2.0"}):
+        return
+    raise LTX2Error(
+        f"{other.name} is of LTX-{other.version}, {transformer.name} of LTX-{transformer.version}: "
+        "their latents differ.",
+        needed=f"{ROLES[other.role][0]} of LTX-{transformer.version}",
+        where=f"models/{ROLES[other.role][1]}",
+        code="generation_mismatch",
+    )
+
+
+def _warn_by_name(transformer: FileFacts, upscaler: FileFacts) -> list[str]:
+    file = by_name(upscaler.name)
+    if upscaler.version is None and file and not covers(file.generation, transformer.version):
+        return [
+            f"{upscaler.name} is, by its name, the upscaler of LTX-{file.generation}; "
+            f"{transformer.name} is LTX-{transformer.version}."
+        ]
+    return []

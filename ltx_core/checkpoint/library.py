@@ -1,0 +1,67 @@
+"""Facts of many files, each header read once for as long as the file stays the same."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import LTX2Error
+from .facts import FileFacts
+from .identify import identify
+
+#: Path, bytes and time of change: together they tell whether a file is still the one that was read.
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+class FactsCache:
+    """Remembers what files are. Owned by whoever lists folders; `clear` empties it."""
+
+    def __init__(self, limit: int = 4096) -> None:
+        self._limit = limit
+        self._known: OrderedDict[Path, tuple[Stamp, FileFacts | LTX2Error]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def facts(self, path: Path) -> FileFacts:
+        """Return what a file or folder is. Raises LTX2Error as `identify` does."""
+        found = self.look(path)
+        if isinstance(found, LTX2Error):
+            raise LTX2Error(found.what, needed=found.needed, where=found.where, code=found.code)
+        return found
+
+    def look(self, path: Path) -> FileFacts | LTX2Error:
+        """Return what a file is, or why that cannot be told."""
+        stamp = _stamp(path)
+        known = self._known.get(path)
+        if known is None or known[0] != stamp:
+            known = (stamp, _identified(path))
+            self._known[path] = known
+        self._known.move_to_end(path)
+        while len(self._known) > self._limit:
+            self._known.popitem(last=False)
+        return known[1]
+
+    def listing(self, paths: Iterable[Path]) -> dict[Path, FileFacts | LTX2Error]:
+        """Return what each of many files is, in the order given."""
+        return {path: self.look(path) for path in paths}
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._known.clear()
+
+
+def _identified(path: Path) -> FileFacts | LTX2Error:
+    try:
+        return identify(path)
+    except LTX2Error as error:
+        return error.with_traceback(None)
+
+
+def _stamp(path: Path) -> Stamp:
+    """Return what changes when a file, or a file right inside a folder, changes."""
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        found = [(str(file), file.stat()) for file in files]
+    except OSError:
+        return ()
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in found)
