@@ -411,10 +411,9 @@ class Schema:
 class NodeOutput:
     """What `execute` returns: values for the outputs, and something to show."""
 
-    def __init__(self, *args: Any, ui: Any = None, block_execution: str | None = None) -> None:
+    def __init__(self, *args: Any, ui: Any = None) -> None:
         self.args = args
         self.ui = ui
-        self.block_execution = block_execution
 
     @property
     def result(self) -> tuple[Any, ...] | None:
