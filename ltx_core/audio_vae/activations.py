@@ -20,7 +20,7 @@ HALO = 3
 #: Keeps the division by beta finite.
 EPSILON = 1e-9
 #: Samples worked on at a time on a CPU: what all passes touch then stays in its cache.
-CACHED = 1 << 15
+CACHED = 1 << 16
 
 
 def kaiser_filter() -> Tensor:

@@ -3,6 +3,7 @@
 Letters: B batch, C channels, T time (height), W frequency (width).
 """
 
+from itertools import pairwise
 from typing import TypedDict
 
 import torch
@@ -175,7 +176,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double both axes, then drop the causal axis' first row, which stood for no time of its own."""
+    """Double both axes, then drop the first row of the causal one: a clip of one stays one."""
 
     def __init__(
         self,
@@ -223,7 +224,7 @@ class Level(nn.Module):
         widths = (in_channels, *(out_channels,) * num_blocks)
         self.block = nn.ModuleList(
             ResBlock(before, after, config, layers=layers, **placement)
-            for before, after in zip(widths[:-1], widths[1:], strict=True)
+            for before, after in pairwise(widths)
         )
         self.attn = nn.ModuleList(
             AttentionBlock(out_channels, config, layers=layers, attention=attention, **placement)

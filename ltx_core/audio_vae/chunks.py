@@ -1,6 +1,7 @@
 """Cutting a long sound into pieces, each with enough of its surroundings to come out the same."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -23,6 +24,6 @@ def spans(
     """
     count = max(1, -(-frames // max(1, at_once)))
     edges = [number * frames // count for number in range(count + 1)]
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         first = max(0, start - before) // multiple * multiple
         yield Span(start, end, first, min(frames, end + after))

@@ -16,7 +16,7 @@ from .config import FRAMES_PER_LATENT, AudioVaeConfig, CausalityAxis
 from .lengths import decoded_mel_frames
 from .statistics import TokenStatistics
 
-#: Latents decoded at a time when the sound is long: 20 s, about a gigabyte of activations.
+#: Latents decoded at a time when the sound is long: 20 s, well below a gigabyte of activations.
 LATENTS_AT_ONCE = 512
 
 

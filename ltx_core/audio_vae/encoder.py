@@ -14,7 +14,7 @@ from .chunks import spans
 from .config import FRAMES_PER_LATENT, AudioVaeConfig
 from .statistics import TokenStatistics
 
-#: Latents made at a time when the sound is long: 20 s, about a gigabyte of activations.
+#: Latents made at a time when the sound is long: 20 s, well below a gigabyte of activations.
 LATENTS_AT_ONCE = 512
 
 

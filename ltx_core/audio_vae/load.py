@@ -34,7 +34,7 @@ META = torch.device("meta")
 
 
 class _Stored(Mapping[str, Tensor]):
-    """A file's tensors by parameter name, read when asked for; `computed` filters where it has none."""
+    """A file's tensors by parameter name, read when asked for; filters it lacks are computed."""
 
     def __init__(self, weights: Weights, keys: Mapping[str, str], computed: frozenset[str]) -> None:
         self._weights = weights
@@ -43,6 +43,9 @@ class _Stored(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         return kaiser_filter() if name in self._computed else self._weights[self._keys[name]]
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
+        return name in self._keys or name in self._computed
 
     def __iter__(self) -> Iterator[str]:
         yield from self._keys
@@ -166,7 +169,7 @@ def _missing(weights: Weights, called: str) -> LTX2Error:
 
 
 def generation_of(weights: Weights) -> str:
-    """Return "2.0", "2.3" or "2.5" as the file says, else by its vocoder; 2.5 then looks like 2.3."""
+    """Return "2.0", "2.3" or "2.5" as the file says, else by its vocoder (2.5 looks like 2.3)."""
     said = str(weights.metadata.get("model_version", "")).replace("-", ".").split(".")[:2]
     if len(said) == 2 and all(number.isdigit() for number in said):
         version = (int(said[0]), int(said[1]))

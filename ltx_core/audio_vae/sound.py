@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..errors import LTX2Error
 from .decoder import LATENTS_AT_ONCE, AudioDecoder
 from .encoder import AudioEncoder
 from .mel import log_mel
@@ -31,8 +32,14 @@ def encode_waveform(
     """Return the normalised latent of a sound: made stereo, resampled, analysed, encoded.
 
     A sound of exactly L/25 seconds gives L + 1 latents; `lengths.conform` cuts or fills up.
-    Raises LTX2Error (`too_short`) below 32 ms.
+    Raises LTX2Error: `too_short` below 32 ms, `not_finite`.
     """
+    if not torch.isfinite(waveform).all():
+        raise LTX2Error(
+            "The sound has samples that are not numbers.",
+            needed="a sound from an undamaged file",
+            code="not_finite",
+        )
     waveform = to_stereo(waveform.to(device_of(encoder), torch.float32))
     return encoder(log_mel(waveform, sampling_rate, encoder.config.front_end))
 

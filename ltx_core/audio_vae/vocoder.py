@@ -21,17 +21,17 @@ from .generator import Generator
 from .mel import log_of
 from .waveform import LOWPASS_WIDTH, ROLLOFF, windowed_sinc
 
-#: Mel frames made into sound at a time: 10 s, about a gigabyte of activations.
+#: Mel frames made into sound at a time: 10 s, well below a gigabyte of activations.
 FRAMES_AT_ONCE = 1024
 #: Samples that the filter of `upsampled` reaches to either side, at the low rate.
 SKIP_WIDTH = math.ceil(LOWPASS_WIDTH / ROLLOFF)
 
 
 class Extension(NamedTuple):
-    """A vocoded sound with the steps between: samples are [B, 2, ...], `mel` is [B, 2, 64, frames]."""
+    """A vocoded sound with the steps between; samples are [B, 2, ...]."""
 
     low: Tensor  # of the first generator, bounded
-    mel: Tensor  # what the second one reads
+    mel: Tensor  # what the second one reads, [B, 2, 64, frames]
     residual: Tensor  # what it adds
     skip: Tensor  # `low` at the high rate
     waveform: Tensor

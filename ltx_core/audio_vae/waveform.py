@@ -72,7 +72,7 @@ def resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
     first, taps = _taps(step, phases)
     num_taps = taps.shape[1]
     lead = -int(first.min())
-    flat = waveform.reshape(-1, shape[-1])
+    flat = waveform.reshape(math.prod(shape[:-1]), shape[-1])
     flat = F.pad(flat, (lead, step + num_taps))  # the sound is zero beyond its ends
     windows = flat.unfold(-1, num_taps, 1)  # [B*C, N, taps], a view
     first, taps = first.to(flat.device), taps.to(flat.device)
