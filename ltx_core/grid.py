@@ -88,5 +88,87 @@ def exact_rate(rate: float | Fraction) -> Fraction:
 
 
 def audio_latent_frames(frames: int, frame_rate: Fraction | float) -> int:
-    """Return how many audio latents accompany `frames` pictures (half to even, as the reference)."""
-    return round(frames / float(frame_rate) * AUDIO_LATENTS_PER_SECOND)
+    """Return how many audio latents accompany `frames` pictures: half to even, at least 1.
+
+    Reference: it can give 0 for clips below 20 ms, and fails on them.
+    """
+    return max(1, round(frames / float(frame_rate) * AUDIO_LATENTS_PER_SECOND))
+
+
+#: Width to height of the shapes people ask for by name.
+ASPECT_RATIOS = {
+    "16:9": Fraction(16, 9),
+    "9:16": Fraction(9, 16),
+    "1:1": Fraction(1),
+    "4:3": Fraction(4, 3),
+    "3:4": Fraction(3, 4),
+    "3:2": Fraction(3, 2),
+    "2:3": Fraction(2, 3),
+    "21:9": Fraction(21, 9),
+}
+#: The shorter side, in pixels, of the resolutions people ask for by name.
+RESOLUTIONS = {"480p": 480, "540p": 540, "720p": 720, "1080p": 1080, "1440p": 1440, "2160p": 2160}
+
+
+def named_size(aspect_ratio: str, resolution: str) -> tuple[int, int]:
+    """Return (width, height) in pixels before fitting: "16:9" at "720p" is (1280, 720)."""
+    ratio, short = ASPECT_RATIOS[aspect_ratio], RESOLUTIONS[resolution]
+    long = round(short * max(ratio, 1 / ratio))
+    return (long, short) if ratio >= 1 else (short, long)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSize:
+    """How large, how long, how fast: what a clip will really have, and what was changed for that."""
+
+    shape: VideoShape
+    frame_rate: Fraction
+    adjustments: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the clip plays."""
+        return float(self.shape.frames / self.frame_rate)
+
+
+def fit_clip(width: int, height: int, seconds: float, frame_rate: float | Fraction) -> ClipSize:
+    """Move a wish to the nearest clip the model can make, and say in words what moved.
+
+    Sides go to the nearest multiple of 64, frames to the nearest 8k + 1, ties up. Nothing is
+    refused: 0 seconds are one frame, a rate of 0 is 1 frame per second.
+    """
+    rate = max(exact_rate(frame_rate), Fraction(1))
+    shape = VideoShape(frame_count(max(seconds, 0.0), rate), nearest_side(height), nearest_side(width))
+    changes = []
+    if rate != exact_rate(frame_rate):
+        changes.append(f"frame rate {float(frame_rate):g} -> {float(rate):g}")
+    if shape.width != width:
+        changes.append(f"width {width} -> {shape.width} (multiples of {SIDE_STEP})")
+    if shape.height != height:
+        changes.append(f"height {height} -> {shape.height} (multiples of {SIDE_STEP})")
+    wanted = max(seconds, 0.0) * float(rate)
+    # One frame more than seconds x rate is what 8k + 1 means by a whole number of seconds.
+    if abs(shape.frames - wanted) > 1 + 1e-6 or wanted < 1:
+        length = float(shape.frames / rate)
+        changes.append(f"length {seconds:g} s -> {length:.2f} s ({shape.frames} frames, 8k + 1)")
+    return ClipSize(shape, rate, tuple(changes))
+
+
+def frames_between(seconds: float, frame_rate: Fraction | float, least: int, most: int) -> int:
+    """Return the 8k + 1 frames below `seconds`, within `least` and `most` where possible.
+
+    Where rounding down leads below `least` it rounds up instead, but not above `most`.
+    """
+    wanted = min(max(round(seconds * float(frame_rate)), least), most)
+    frames = frames_down(wanted)
+    return frames if frames >= least else min(frames + 8, most)
+
+
+def even_keyframes(count: int, frames: int) -> tuple[int, ...]:
+    """Return `count` frames spread evenly inside a clip, without its first and last.
+
+    Raises ValueError if they do not fit; ties go to the even number, as in the reference.
+    """
+    if frames < count + 2:
+        raise ValueError(f"{count} keyframes do not fit inside {frames} frames")
+    return tuple(round(Fraction(i * (frames - 1), count + 1)) for i in range(1, count + 1))

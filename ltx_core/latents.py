@@ -1,7 +1,9 @@
 """The audio-video latent as one value."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +14,32 @@ from .grid import VideoShape, audio_latent_frames
 VIDEO_CHANNELS = 128
 AUDIO_CHANNELS = 8
 AUDIO_BINS = 16
+
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True, slots=True)
+class Streams(Generic[T]):
+    """One thing for picture and one for sound; None where the stream is absent."""
+
+    video: T | None
+    audio: T | None
+
+    def present(self) -> list[T]:
+        """Return what is there, video first."""
+        return [side for side in (self.video, self.audio) if side is not None]
+
+
+def each(function: Callable[..., U], first: Streams[Any], *others: Streams[Any]) -> Streams[U]:
+    """Apply a function of one stream to every stream that `first` has, video first."""
+    video = audio = None
+    if first.video is not None:
+        video = function(first.video, *(other.video for other in others))
+    if first.audio is not None:
+        audio = function(first.audio, *(other.audio for other in others))
+    return Streams(video, audio)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,7 +65,9 @@ class AVLatent:
         return replace(self, audio=audio)
 
 
-def blank(shape: VideoShape, frame_rate: Fraction, *, batch: int = 1, sound: bool = True) -> AVLatent:
+def blank(
+    shape: VideoShape, frame_rate: Fraction, *, batch: int = 1, sound: bool = True
+) -> AVLatent:
     """Return darkness and silence of the given size, on the CPU in float32."""
     cells = shape.latent()
     video = torch.zeros(batch, VIDEO_CHANNELS, cells.frames, cells.height, cells.width)

@@ -1,1 +1,1 @@
-"""What the model is told besides text."""
+"""What the model is told besides text: guides, references, masks, frozen streams."""
