@@ -5,7 +5,7 @@ matches decides; a rule to None says: known, and not wanted by this network.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from torch import Tensor, nn
@@ -53,7 +53,7 @@ def check_fit(network: nn.Module, shapes: Mapping[str, Sequence[int]], *, source
 
 
 class Renamed(Mapping[str, Tensor]):
-    """Those tensors of a file that a table wants, by parameter name; each is read when asked for."""
+    """The tensors of a file that a table wants, by parameter name; each is read when asked for."""
 
     def __init__(self, weights: Mapping[str, Tensor], table: KeyTable) -> None:
         self._weights = weights
@@ -62,6 +62,9 @@ class Renamed(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         return self._weights[self.keys_of[name]]
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
+        return name in self.keys_of
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys_of)
