@@ -1,7 +1,7 @@
 """Rotary position embedding: from token positions to angles, and their application.
 
-The transformer and the text connectors share it. Letters as everywhere, and: G frequencies per axis,
-K head_dim.
+The transformer and the text connectors share it.
+Letters as everywhere, and: G frequencies per axis, K head_dim.
 """
 
 from enum import Enum
@@ -40,7 +40,7 @@ def frequencies(dim: int, axes: int, theta: float, *, double: bool) -> Tensor:
     count = dim // (2 * axes)
     if double:
         exponents = np.linspace(log(1.0) / log(theta), log(theta) / log(theta), count)
-        return torch.tensor(np.power(theta, exponents) * pi / 2, dtype=torch.float32)
+        return torch.from_numpy((np.power(theta, exponents) * pi / 2).astype(np.float32))
     return theta ** torch.linspace(0.0, 1.0, count, dtype=torch.float32) * pi / 2
 
 

@@ -60,6 +60,7 @@ def transformer_part(
             where="models/checkpoints or models/diffusion_models",
             code="wrong_role",
         )
+    generation = generation_of(weights, keys)
     keys = {name: key for name, key in keys.items() if belongs(name, video=video, audio=audio)}
     config = read_config(weights, keys, video=video, audio=audio)
     network = Transformer(
@@ -70,7 +71,7 @@ def transformer_part(
         _Renamed(weights, keys),
         role="transformer",
         source=weights.name,
-        generation=generation_of(weights, keys),
+        generation=generation,
     )
 
 

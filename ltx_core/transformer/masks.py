@@ -15,9 +15,8 @@ def strength_bias(strengths: Tensor, dtype: torch.dtype) -> Tensor:
     A strength of 0 becomes the dtype's lowest number, so that a row of zeros stays finite.
     """
     limits = torch.finfo(dtype)
-    strengths = strengths.to(dtype).unsqueeze(1)
-    bias = strengths.clamp(min=limits.tiny).log()
-    return bias.masked_fill(strengths <= 0, limits.min)
+    bias = strengths.clamp(min=limits.tiny).log().to(dtype)  # rounded once, after the logarithm
+    return bias.masked_fill_(strengths <= 0, limits.min).unsqueeze(1)
 
 
 def context_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
