@@ -6,14 +6,16 @@
 from ..checkpoint.keys import KeyTable
 
 STATISTICS = "audio_vae.per_channel_statistics."
+#: Parameters that encoder and decoder both have, so their presence shows neither.
+SHARED = "per_channel_statistics."
 
 ENCODER: KeyTable = (
     ("audio_vae.encoder.", ""),
-    (STATISTICS, "per_channel_statistics."),
+    (STATISTICS, SHARED),
 )
 DECODER: KeyTable = (
     ("audio_vae.decoder.", ""),
-    (STATISTICS, "per_channel_statistics."),
+    (STATISTICS, SHARED),
 )
 VOCODER: KeyTable = (
     ("vocoder.mel_stft.stft_fn.inverse_basis", None),  # stored, never used

@@ -7,13 +7,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint.keys import KeyTable, rename
+from ..checkpoint.keys import KeyTable, Renamed, check_fit
 from ..checkpoint.part import Part
 from ..checkpoint.weights import Weights
 from ..errors import LTX2Error
 from ..ops.attention import AttentionFn, sdpa
 from ..ops.layers import Check, LayerFactory, never_cancelled
-from .activations import kaiser_filter
+from .activations import TAPS, kaiser_filter
 from .config import (
     EXTENDED,
     PLAIN,
@@ -25,7 +25,7 @@ from .config import (
 from .decoder import AudioDecoder
 from .encoder import AudioEncoder
 from .generator import Generator
-from .keys import DECODER, ENCODER, EXTENDED_MARK, FILTERS, PLAIN_MARK, VOCODER
+from .keys import DECODER, ENCODER, EXTENDED_MARK, FILTERS, PLAIN_MARK, SHARED, VOCODER
 from .vocoder import ExtendedVocoder, Vocoder
 
 log = logging.getLogger(__name__)
@@ -33,26 +33,25 @@ Network = TypeVar("Network", bound=nn.Module)
 META = torch.device("meta")
 
 
-class _Stored(Mapping[str, Tensor]):
-    """A file's tensors by parameter name, read when asked for; filters it lacks are computed."""
+class _Completed(Mapping[str, Tensor]):
+    """What a file stores, and the filters it lacks, which are computed."""
 
-    def __init__(self, weights: Weights, keys: Mapping[str, str], computed: frozenset[str]) -> None:
-        self._weights = weights
-        self._keys = keys  # parameter name -> key of the file
+    def __init__(self, stored: Mapping[str, Tensor], computed: frozenset[str]) -> None:
+        self._stored = stored
         self._computed = computed
 
     def __getitem__(self, name: str) -> Tensor:
-        return kaiser_filter() if name in self._computed else self._weights[self._keys[name]]
+        return kaiser_filter() if name in self._computed else self._stored[name]
 
     def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
-        return name in self._keys or name in self._computed
+        return name in self._computed or name in self._stored
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._keys
+        yield from self._stored
         yield from self._computed
 
     def __len__(self) -> int:
-        return len(self._keys) + len(self._computed)
+        return len(self._stored) + len(self._computed)
 
 
 def audio_encoder_part(
@@ -128,30 +127,19 @@ def _vocoder_config(weights: Weights) -> PlainConfig | ExtendedConfig:
 def _part(
     network: Network, weights: Weights, table: KeyTable, role: str, called: str
 ) -> Part[Network]:
-    keys = {name: key for key, name in rename(weights, table).items()}
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    absent = [name for name in expected if name not in keys]
-    computed = frozenset(name for name in absent if name.endswith(FILTERS))
-    if len(absent) == len(expected):
+    stored, expected = Renamed(weights, table), network.state_dict()
+    own = {name for name in expected if not name.startswith(SHARED)}
+    if own.isdisjoint(stored.keys_of):
         raise _missing(weights, called)
-    if lost := [name for name in absent if name not in computed]:
-        raise LTX2Error(
-            f"{weights.name} holds an incomplete {called}: {len(lost)} weights are missing, "
-            f"first {', '.join(lost[:5])}.",
-            needed="the complete file; download it again",
-            code="missing_weights",
-        )
-    for name in expected.keys() - computed:
-        if weights.shape(keys[name]) != expected[name]:
-            raise LTX2Error(
-                f"{weights.name} does not fit its {called}: {keys[name]} has shape "
-                f"{list(weights.shape(keys[name]))}, {list(expected[name])} is needed.",
-                needed="a file of the sizes its config states",
-                code="shape_mismatch",
-            )
+    computed = frozenset(
+        name for name in expected if name.endswith(FILTERS) and name not in stored.keys_of
+    )
+    shapes = {name: weights.shape(key) for name, key in stored.keys_of.items()}
+    # Before anything is sampled, not when the sound is decoded at last.
+    check_fit(network, shapes | dict.fromkeys(computed, (1, 1, TAPS)), source=weights.name)
     return Part(
         network.requires_grad_(False),
-        _Stored(weights, keys, computed),
+        _Completed(stored, computed),
         role=role,
         source=weights.name,
         generation=generation_of(weights),

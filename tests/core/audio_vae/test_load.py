@@ -144,6 +144,15 @@ def test_other_files_are_refused_in_words() -> None:
         assert caught.value.code == "component_missing"
 
 
+def test_a_file_of_a_decoder_alone_holds_no_encoder() -> None:
+    shapes = {key: shape for key, shape in shapes_of("2.5").items() if ".encoder." not in key}
+    weights = Weights("decoder", Unread([*shapes]), {}, shapes=shapes)
+    assert audio_decoder_part(weights).role == "audio_decoder"
+    with pytest.raises(LTX2Error, match="no audio VAE encoder") as caught:
+        audio_encoder_part(weights)
+    assert caught.value.code == "component_missing"
+
+
 def test_incomplete_and_ill_fitting_files_are_refused_before_they_run() -> None:
     shapes = shapes_of("2.3")
     lost = {key: shape for key, shape in shapes.items() if "conv_post" not in key}
