@@ -102,8 +102,21 @@ def _pair(weights: Weights, module: str, parts: Mapping[str, str]) -> LoraPair:
         )  # fmt: skip
     if missing := {"down", "up"} - parts.keys():
         raise incomplete(weights.name, module, missing.pop())
-    alpha = float(weights[parts["alpha"]]) if "alpha" in parts else None
-    return LoraPair(weights[parts["down"]], weights[parts["up"]], alpha)
+    down, up = weights[parts["down"]], weights[parts["up"]]
+    alpha = weights[parts["alpha"]] if "alpha" in parts else None
+    if (
+        down.ndim != 2
+        or up.ndim != 2
+        or not len(down)
+        or (alpha is not None and alpha.numel() != 1)
+    ):
+        raise LTX2Error(
+            f"{weights.name} holds no pair of matrices for {module}: {list(down.shape)} and "
+            f"{list(up.shape)}.",
+            needed="a LoRA of plain pairs (lora_A and lora_B)", where="models/loras",
+            code="lora_unsupported",
+        )  # fmt: skip
+    return LoraPair(down, up, None if alpha is None else float(alpha))
 
 
 def incomplete(name: str, module: str, part: str) -> LTX2Error:

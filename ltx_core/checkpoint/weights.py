@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import LTX2Error
@@ -89,7 +89,7 @@ def open_weights(path: Path) -> Weights:
     entries: dict[str, TensorEntry] = {
         k: e for header in headers for k, e in header.tensors.items()
     }
-    handles = {header.path: safe_open(header.path, framework="pt") for header in headers}
+    handles = {header.path: _mapped(header.path) for header in headers}
     metadata = {key: value for header in headers for key, value in header.metadata.items()}
     if (config := path / "config.json").is_file():  # a Hugging Face folder says there what it holds
         metadata["config"] = read_json(config)
@@ -100,6 +100,17 @@ def open_weights(path: Path) -> Weights:
         path=path,
         shapes={key: entry.shape for key, entry in entries.items()},
     )
+
+
+def _mapped(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:  # a dtype the library lacks; a file just removed
+        raise LTX2Error(
+            f"{path.name} cannot be opened ({error}).",
+            needed="an undamaged file, or a newer safetensors package", where=str(path.parent),
+            code="unreadable",
+        ) from None  # fmt: skip
 
 
 def shard_headers(folder: Path) -> list[Header]:
@@ -116,7 +127,7 @@ def shard_headers(folder: Path) -> list[Header]:
     try:
         table = json.loads(index.read_text("utf-8"))["weight_map"]
         names = sorted({str(name) for name in table.values()})
-    except (ValueError, KeyError, AttributeError, OSError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
         raise LTX2Error(
             f"{index.name} is damaged.", needed="the index of the shards; download it again",
             where=str(folder), code="not_safetensors",

@@ -36,7 +36,10 @@ def test_names_shapes_dtypes_places_and_metadata(tmp_path):
     assert header.section("transformer") is None
     assert header.metadata["model_version"] == "2.3.0"
     entry = header.tensors["x"]
-    assert path.read_bytes()[entry.start : entry.end] == tensors["x"].view(torch.uint8).numpy().tobytes()
+    assert (
+        path.read_bytes()[entry.start : entry.end]
+        == tensors["x"].view(torch.uint8).numpy().tobytes()
+    )
 
 
 def test_metadata_that_is_not_json_stays_text(tmp_path):
@@ -153,11 +156,14 @@ def test_a_key_that_stands_twice_is_refused(tmp_path, twice):
 @pytest.mark.parametrize("metadata", [{"k": 1}, {"k": None}, ["k"], None, "text"])
 def test_metadata_that_is_not_text_is_refused(tmp_path, metadata):
     header = {**plain_header(), "__metadata__": metadata}
-    assert refused(raw_file(tmp_path / "a.safetensors", header, bytes(24))).code == "not_safetensors"
+    assert (
+        refused(raw_file(tmp_path / "a.safetensors", header, bytes(24))).code == "not_safetensors"
+    )
 
 
 @pytest.mark.parametrize(
-    "text", [b"{", b'{"a":', b"{]", b"{\xff}", b"{" + b'"a":{' * 5000, b'{"a": 1' + b"0" * 5000 + b"}"]
+    "text",
+    [b"{", b'{"a":', b"{]", b"{\xff}", b"{" + b'"a":{' * 5000, b'{"a": 1' + b"0" * 5000 + b"}"],
 )
 def test_a_damaged_header_is_refused(tmp_path, text):
     assert refused(raw_file(tmp_path / "a.safetensors", text)).code == "not_safetensors"
@@ -203,7 +209,9 @@ def test_what_is_not_one_number_is_no_scalar():
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 NUMBERS = st.integers(-2, 40) | st.integers(2**60, 2**70)
@@ -237,7 +245,9 @@ HEADERS = st.builds(
 )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     header=HEADERS | JSON | st.binary(max_size=64),
     data=st.binary(max_size=40),
@@ -257,9 +267,13 @@ def test_any_file_gives_a_header_or_the_one_error(tmp_path, header, data, length
 SHAPES = st.lists(st.integers(0, 3), max_size=5)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
-    tensors=st.dictionaries(NAMES, st.tuples(st.sampled_from(["F32", "U8", "BF16"]), SHAPES), max_size=6),
+    tensors=st.dictionaries(
+        NAMES, st.tuples(st.sampled_from(["F32", "U8", "BF16"]), SHAPES), max_size=6
+    ),
     metadata=METADATA,
 )
 def test_any_sound_file_is_identified_or_refused(tmp_path, tensors, metadata):

@@ -1,0 +1,117 @@
+"""Tensors of files and of folders of shards."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from checkpoint_files import raw_file
+from ltx2_pack.ltx_core.checkpoint.weights import held_as, open_weights, weights_of
+from ltx2_pack.ltx_core.errors import LTX2Error
+from safetensors.torch import save_file
+from torch import Tensor
+
+TENSORS = {
+    "a": torch.arange(6.0).reshape(2, 3),
+    "b": torch.arange(4, dtype=torch.bfloat16),
+    "c": torch.tensor([1, 2], dtype=torch.int8),
+}
+
+
+def refusal(path: Path) -> LTX2Error:
+    with pytest.raises(LTX2Error) as caught:
+        open_weights(path)
+    return caught.value
+
+
+def same(found: Tensor, expected: Tensor) -> bool:
+    return found.dtype == expected.dtype and torch.equal(found, expected)
+
+
+def test_a_file_gives_its_tensors_shapes_and_metadata(tmp_path):
+    path = tmp_path / "m.safetensors"
+    save_file(TENSORS, path, {"config": '{"vae": {"x": 1}}', "model_version": "2.3.0"})
+    weights = open_weights(path)
+    assert (weights.name, weights.path, len(weights)) == ("m.safetensors", path, 3)
+    assert weights.keys() == TENSORS.keys()
+    assert all(same(weights[key], value) for key, value in TENSORS.items())
+    assert weights.shape("a") == (2, 3)
+    assert weights.section("vae") == {"x": 1}
+    assert weights.section("transformer") is None
+    assert weights.metadata["model_version"] == "2.3.0"
+
+
+def shards(folder: Path, **index: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    save_file({"a": TENSORS["a"]}, folder / "one.safetensors", {"format": "pt"})
+    save_file({"b": TENSORS["b"]}, folder / "two.safetensors")
+    if index:
+        text = json.dumps({"weight_map": index})
+        (folder / "model.safetensors.index.json").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("index", [{}, {"a": "one.safetensors", "b": "two.safetensors"}])
+def test_a_folder_of_shards_is_one_set_of_tensors(tmp_path, index):
+    weights = open_weights(shards(tmp_path / "gemma", **index))
+    assert weights.name == "gemma"
+    assert weights.keys() == {"a", "b"}
+    assert same(weights["b"], TENSORS["b"])
+    assert weights.shape("a") == (2, 3)
+
+
+def test_only_the_shards_of_the_index_are_read(tmp_path):
+    assert open_weights(shards(tmp_path / "gemma", a="one.safetensors")).keys() == {"a"}
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    error = refusal(shards(tmp_path / "gemma", a="one.safetensors", b="three.safetensors"))
+    assert error.code == "component_missing"
+    assert "three.safetensors" in str(error)
+
+
+def test_a_damaged_shard_is_named(tmp_path):
+    folder = shards(tmp_path / "gemma", a="one.safetensors", b="two.safetensors")
+    (folder / "two.safetensors").write_bytes(b"")
+    error = refusal(folder)
+    assert error.code == "empty"
+    assert "two.safetensors" in str(error)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"weight_map": []}', '{"weight_map": 3}', "\0"]
+)
+def test_a_damaged_index_is_refused(tmp_path, text):
+    folder = shards(tmp_path / "gemma")
+    (folder / "model.safetensors.index.json").write_text(text)
+    assert refusal(folder).code == "not_safetensors"
+
+
+def test_a_folder_without_weights_is_refused(tmp_path):
+    assert refusal(tmp_path).code == "component_missing"
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    assert refusal(tmp_path / "m.safetensors").code == "not_found"
+
+
+def test_a_dtype_the_library_lacks_is_an_error_of_ours(tmp_path):
+    header = {"a": {"dtype": "F6_E2M3", "shape": [4], "data_offsets": [0, 3]}}
+    path = raw_file(tmp_path / "m.safetensors", header, bytes(3))
+    try:
+        assert open_weights(path).shape("a") == (4,)
+    except LTX2Error as error:
+        assert error.code == "unreadable"
+
+
+def test_tensors_in_memory_look_like_a_file():
+    weights = weights_of(TENSORS, {"config": {"vae": {}}}, "fixture")
+    assert weights.shape("a") == (2, 3)
+    assert weights["c"] is TENSORS["c"]
+    assert weights.section("vae") == {}
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float32, torch.bfloat16])
+def test_only_floating_tensors_change_their_dtype(dtype):
+    assert held_as(TENSORS["c"], dtype) is TENSORS["c"]
+    assert held_as(TENSORS["a"], dtype).dtype == (dtype or torch.float32)
