@@ -3,7 +3,6 @@
 import pytest
 import torch
 from golden import Golden, cases
-
 from ltx2_pack.ltx_core.media.image import (
     Fit,
     align_resolution,
