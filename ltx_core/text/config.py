@@ -111,19 +111,26 @@ def _ropes(section: Section) -> tuple[Rope, Rope]:
     """Read local and global angles in the spelling of transformers 5, or the older one."""
     if section.has("rope_parameters"):
         both = section.raw("rope_parameters")
-        return _rope(section, both["sliding_attention"]), _rope(section, both["full_attention"])
+        if not isinstance(both, dict):
+            raise _refused(section, f"rope_parameters = {both!r}")
+        kinds = ("sliding_attention", "full_attention")
+        local, whole = (_rope(section, both.get(kind)) for kind in kinds)
+        return local, whole
     local = {"rope_theta": section.take("rope_local_base_freq", 10_000.0)}
     scaling = section.raw("rope_scaling") or {}
     whole = {**scaling, "rope_theta": section.take("rope_theta", 1_000_000.0)}
     return _rope(section, local), _rope(section, whole)
 
 
-def _rope(section: Section, values: Mapping[str, Any]) -> Rope:
+def _rope(section: Section, values: Any) -> Rope:
+    values = values if isinstance(values, dict) else {}
     kind = values.get("rope_type", values.get("type", "default"))
-    if kind not in ("default", "linear"):
-        raise _refused(section, f"a rope_type {kind!r}")
-    factor = float(values["factor"]) if kind == "linear" else 1.0
-    return Rope(theta=float(values["rope_theta"]), factor=factor)
+    theta = values.get("rope_theta")
+    factor = values.get("factor") if kind == "linear" else 1.0
+    numbers = isinstance(theta, (int, float)) and isinstance(factor, (int, float))
+    if kind not in ("default", "linear") or not numbers:
+        raise _refused(section, f"rotary angles {values}")
+    return Rope(theta=float(theta), factor=float(factor))
 
 
 def _refused(section: Section, found: str) -> LTX2Error:

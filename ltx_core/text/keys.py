@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from ..checkpoint.keys import KeyTable, rename
+from ..checkpoint.keys import KeyTable, Renamed
 from ..checkpoint.weights import Weights
 from ..errors import LTX2Error
 
@@ -46,25 +46,9 @@ CONNECTORS: KeyTable = (
 )  # fmt: skip
 
 
-class Named(Mapping[str, Tensor]):
-    """A file's tensors under parameter names, each read when asked for."""
-
-    def __init__(self, weights: Weights, table: KeyTable) -> None:
-        self.source = weights
-        self.keys_of = {name: key for key, name in rename(weights, table).items()}
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.source[self.keys_of[name]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.keys_of)
-
-    def __len__(self) -> int:
-        return len(self.keys_of)
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of every parameter without reading one."""
-        return {name: self.source.shape(key) for name, key in self.keys_of.items()}
+def shapes_of(weights: Weights, named: Renamed) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every parameter without reading one."""
+    return {name: weights.shape(key) for name, key in named.keys_of.items()}
 
 
 class StateSlices(Mapping[str, Tensor]):
@@ -97,6 +81,9 @@ class StateSlices(Mapping[str, Tensor]):
             self._regrouped = None
         return tensor
 
+    def __contains__(self, name: object) -> bool:  # Mapping's own would regroup the matrix
+        return name in self._names
+
     def shapes(self, whole: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
         """Return every slice's shape, given the shapes of the whole tensors."""
         return {
@@ -122,7 +109,7 @@ def _by_state(matrix: Tensor, num_states: int) -> Tensor:
     return grouped
 
 
-def refuse_quantised(weights: Weights, named: Named) -> None:
+def refuse_quantised(weights: Weights, named: Renamed) -> None:
     """Stop at layers that rest packed or scaled: read as they lie, they would be noise."""
     marks = (".comfy_quant", ".weight_scale", ".scale_weight", ".weight_scale_2")
     if packed := next((name for name in named if name.endswith(marks)), None):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..checkpoint.keys import KeyTable, check_fit, rename
+from ..checkpoint.keys import KeyTable, Renamed, check_fit, rename
 from ..checkpoint.part import Part
 from ..checkpoint.section import Section
 from ..checkpoint.weights import Weights
@@ -28,7 +28,16 @@ from .connector import Connectors
 from .encoder import TextEncoder
 from .features import FeatureExtractor
 from .gemma import Gemma
-from .keys import AUDIO, CONNECTORS, EXTRACTOR, GEMMA, VIDEO, Named, StateSlices, refuse_quantised
+from .keys import (
+    AUDIO,
+    CONNECTORS,
+    EXTRACTOR,
+    GEMMA,
+    VIDEO,
+    StateSlices,
+    refuse_quantised,
+    shapes_of,
+)
 from .tokenizer import read_tokenizer
 
 log = logging.getLogger(__name__)
@@ -63,10 +72,7 @@ def text_encoder(
     values = next((v for source in sources if (v := source.section("transformer"))), None)
     section = None if values is None else Section("transformer", values)
     kind = _normalisation(section, sources)
-    projection = _holder(sources, EXTRACTOR, SIGNATURES[kind], "text projection", generation)
-    connectors = _holder(
-        sources, CONNECTORS, f"{VIDEO}learnable_registers", "text connectors", generation
-    )
+    projection, connectors = _holders(sources, kind, generation)
     gemma_3 = gemma_part(gemma, layers=layers, attention=attention, check=check)
     return TextEncoder(
         tokenizer=read_tokenizer(gemma, tokenizer),
@@ -149,20 +155,29 @@ def _normalisation(section: Section | None, sources: Sequence[Weights]) -> Norma
     return Normalisation.RMS if wide else Normalisation.RANGE
 
 
-def _holder(
-    sources: Sequence[Weights], table: KeyTable, signature: str, what: str, generation: str
-) -> Weights:
-    """Return the first file that holds a component."""
-    for source in sources:
-        if signature in rename(source, table).values():
-            return source
-    raise LTX2Error(
-        f"The {what} of LTX-{generation} are missing: neither of "
-        f"{', '.join(source.name for source in sources)} holds {signature}.",
-        needed=f"a full checkpoint of LTX-{generation}, or a separate file with its {what}",
-        where="models/checkpoints or models/text_encoders",
-        code="component_missing",
-    )
+def _holders(
+    sources: Sequence[Weights], kind: Normalisation, generation: str
+) -> tuple[Weights, Weights]:
+    """Return the first file with the text projection, and the first with the connectors."""
+    wanted: dict[str, tuple[KeyTable, str]] = {
+        "text projection": (EXTRACTOR, SIGNATURES[kind]),
+        "text connectors": (CONNECTORS, f"{VIDEO}learnable_registers"),
+    }
+    found = {
+        what: source
+        for what, (table, signature) in wanted.items()
+        for source in reversed(sources)  # the first source is entered last
+        if signature in rename(source, table).values()
+    }
+    if missing := " and ".join(what for what in wanted if what not in found):
+        raise LTX2Error(
+            f"None of {', '.join(dict.fromkeys(source.name for source in sources))} holds the "
+            f"{missing} of LTX-{generation}.",
+            needed=f"a full checkpoint of LTX-{generation}, or a separate file with the {missing}",
+            where="models/checkpoints or models/text_encoders",
+            code="component_missing",
+        )
+    return found["text projection"], found["text connectors"]
 
 
 def gemma_part(
@@ -173,9 +188,9 @@ def gemma_part(
     check: Check = never_cancelled,
 ) -> Part[Gemma]:
     """Build the decoder of Gemma 3; the part's weights also hold `embed_tokens.weight`."""
-    named = Named(weights, GEMMA)
+    named = Renamed(weights, GEMMA)
     refuse_quantised(weights, named)
-    shapes = named.shapes()
+    shapes = shapes_of(weights, named)
     if missing := [name for name in (*FIRST_LAYER, "embed_tokens.weight") if name not in shapes]:
         raise LTX2Error(
             f"{weights.name} is incomplete: {', '.join(missing)} missing.",
@@ -217,9 +232,9 @@ def extractor_part(
     layers: LayerFactory = nn,
 ) -> Part[FeatureExtractor]:
     """Build the feature extractor that takes this Gemma's states."""
-    named = Named(weights, EXTRACTOR)
+    named = Renamed(weights, EXTRACTOR)
     refuse_quantised(weights, named)
-    shapes = named.shapes()
+    shapes = shapes_of(weights, named)
     inputs = gemma.dim * gemma.num_states
     outputs, found = shapes[SIGNATURES[kind]]
     if found != inputs:
@@ -256,9 +271,9 @@ def connectors_part(
     check: Check = never_cancelled,
 ) -> Part[Connectors]:
     """Build both connectors; `section` is the model's `config.transformer`, if it has one."""
-    named = Named(weights, CONNECTORS)
+    named = Renamed(weights, CONNECTORS)
     refuse_quantised(weights, named)
-    shapes = named.shapes()
+    shapes = shapes_of(weights, named)
     if f"{AUDIO}learnable_registers" not in shapes:
         raise LTX2Error(
             f"{weights.name} has no audio connector: it is a model without sound.",

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from golden import Golden, cases
+from ltx2_pack.ltx_core.checkpoint.keys import assign
 from ltx2_pack.ltx_core.checkpoint.part import place_on_cpu
 from ltx2_pack.ltx_core.checkpoint.section import Section
 from ltx2_pack.ltx_core.checkpoint.weights import open_weights
@@ -20,6 +21,7 @@ from ltx2_pack.ltx_core.text.load import (
     text_encoder,
 )
 from ltx2_pack.ltx_core.text.tokenizer import read_tokenizer
+from ltx2_pack.ltx_core.transformer.feed_forward import ContextProjection
 from torch import Tensor
 
 from .files import left_padded, lengths_of, section_of, valid, weights_in
@@ -128,6 +130,18 @@ def test_prompts_become_contexts(golden):
     contexts = encode_prompts(encoder, golden.case["prompts"], length=length)
     golden.check("video_context", torch.cat([context.video for context in contexts]))
     golden.check("audio_context", torch.cat([context.audio for context in contexts]))
+
+
+@pytest.mark.parametrize("golden", cases("caption_projection"))
+def test_caption_projection_of_2_0(golden):
+    given = golden.tensors("in.")["context"]
+    for stream, prefix in (("video", ""), ("audio", "audio_")):
+        key = f"model.diffusion_model.{prefix}caption_projection."
+        state = {n.removeprefix(key): t for n, t in weights_in(golden).items() if n.startswith(key)}
+        width, context_dim = state["linear_1.weight"].shape
+        projection = ContextProjection(context_dim, width, device=torch.device("meta"))
+        assign(projection, state)
+        golden.check(f"{stream}_context", projection(given).detach())
 
 
 def gemma_3_wholes() -> list:
