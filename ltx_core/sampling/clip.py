@@ -1,0 +1,153 @@
+"""A finished clip that is decoded when somebody looks, and pictures and sound made into latents."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..audio_vae.lengths import conform
+from ..audio_vae.sound import decode_mel, encode_waveform, mel_to_sound
+from ..checkpoint.part import Place
+from ..errors import LTX2Error
+from ..grid import AUDIO_LATENTS_PER_SECOND, LatentShape, audio_latent_frames, frames_down
+from ..latents import AVLatent
+from ..media.colour import to_core_range
+from ..memory.tiles import plan_decode, plan_encode
+from ..video_vae.decode import decode_spans
+from ..video_vae.encode import encode
+from ..video_vae.memory import decode_bytes, encode_bytes
+from .bundle import AudioVAE, VideoVAE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Clip:
+    """Latents and what decodes them. Handing it on costs nothing; decoding streams.
+
+    `facts` says how the clip was made; it goes into the file's metadata. `seed` also feeds decoders
+    that add noise. `memory_budget` in bytes caps what decoding may use; 0 is what is free.
+    """
+
+    latent: AVLatent
+    video_vae: VideoVAE | None = None
+    audio_vae: AudioVAE | None = None
+    seed: int = 0
+    memory_budget: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def frames(self) -> int:
+        """Return how many pictures it has."""
+        video = self.latent.video
+        return 0 if video is None else (video.shape[2] - 1) * 8 + 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return (width, height) in pixels."""
+        video = self.latent.video
+        return (0, 0) if video is None else (video.shape[4] * 32, video.shape[3] * 32)
+
+
+def picture_spans(
+    clip: Clip,
+    place: Place,
+    *,
+    free_bytes: int,
+    on_frames: Callable[[int], None] | None = None,
+) -> Iterator[Tensor]:
+    """Yield a clip's frames as spans [1, 3, f, H, W] in -1..1, float32 on the CPU.
+
+    Memory does not grow with the length; large pictures are tiled to fit `free_bytes`. The decoder
+    is let go when the iterator ends or is closed.
+    """
+    video = clip.latent.video
+    if video is None or clip.video_vae is None:
+        raise LTX2Error(
+            "The clip has no picture.", needed="a latent with a picture, and a video VAE",
+            where="the latent that is decoded",
+        )  # fmt: skip
+    part = clip.video_vae.decoder
+    shape = LatentShape(*video.shape[2:])
+    budget = min(free_bytes, clip.memory_budget) if clip.memory_budget else free_bytes
+    needed = decode_bytes(part.network, shape.height, shape.width)
+    done = 0
+    with torch.no_grad(), place(part, activation_bytes=min(needed, budget)) as decoder:
+        tiles = plan_decode(shape, budget, lambda h, w: decode_bytes(part.network, h, w))
+        latent = video.to(decoder.device, decoder.dtype)
+        for span in decode_spans(decoder, latent, tiles=tiles, noise_seed=clip.seed):
+            yield span.float().cpu()
+            done += span.shape[2]
+            if on_frames is not None:
+                on_frames(done)
+
+
+def decode_audio(
+    latent: AVLatent, audio_vae: AudioVAE, place: Place, *, volume: float = 1.0
+) -> tuple[Tensor, int]:
+    """Return a latent's sound: waveform [B, 2, T] float32 on the CPU, times `volume`, and its rate."""
+    if latent.audio is None:
+        raise LTX2Error(
+            "The latent has no sound.", needed="a latent made with audio switched on",
+            where="the latent that is decoded",
+        )  # fmt: skip
+    with torch.no_grad():
+        with place(audio_vae.decoder) as decoder:
+            mel = decode_mel(decoder, latent.audio).cpu()
+        with place(audio_vae.vocoder) as vocoder:
+            sound = mel_to_sound(vocoder, mel)
+            return sound.waveform.cpu() * volume, sound.sample_rate
+
+
+def encode_audio(
+    latent: AVLatent, waveform: Tensor, sample_rate: int, audio_vae: AudioVAE, place: Place
+) -> tuple[AVLatent, list[str]]:
+    """Return `latent` with the sound of a waveform [B, channels, T], and what was adjusted."""
+    lines: list[str] = []
+    wanted = None
+    if latent.video is not None:
+        frames = (latent.video.shape[2] - 1) * 8 + 1
+        wanted = audio_latent_frames(frames, latent.frame_rate)
+        given, length = waveform.shape[-1] / sample_rate, float(frames / latent.frame_rate)
+        if abs(given - length) > 1 / AUDIO_LATENTS_PER_SECOND:
+            lines.append(f"sound {given:.2f} s -> {length:.2f} s")
+        samples = math.ceil(wanted * sample_rate / AUDIO_LATENTS_PER_SECOND)
+        # Silence is added before encoding: zeros in a latent are the mean sound, not silence.
+        waveform = F.pad(waveform[..., :samples], (0, max(0, samples - waveform.shape[-1])))
+    with torch.no_grad(), place(audio_vae.encoder) as encoder:
+        sound = encode_waveform(encoder, waveform, sample_rate).float().cpu()
+    return latent.with_audio(sound if wanted is None else conform(sound, wanted)), lines
+
+
+def encode_frames(
+    frames: Tensor, frame_rate: Fraction, video_vae: VideoVAE, place: Place, *, free_bytes: int
+) -> tuple[AVLatent, list[str]]:
+    """Return uint8 frames [F, H, W, 3] as a latent, and what was cut to make them fit.
+
+    Sides are cropped around the centre to multiples of 32, the length to 8k + 1.
+    """
+    count, height, width = frames.shape[:3]
+    kept = frames_down(count)
+    rows, columns = height // 32 * 32, width // 32 * 32
+    if not rows or not columns:
+        raise LTX2Error(
+            f"The pictures are {width}x{height}.", needed="at least 32x32 pixels",
+            where="the images input",
+        )  # fmt: skip
+    top, left = (height - rows) // 2, (width - columns) // 2
+    cut = frames[:kept, top : top + rows, left : left + columns]
+    lines = []
+    if (rows, columns) != (height, width):
+        lines.append(f"{width}x{height} -> {columns}x{rows}")
+    if kept != count:
+        lines.append(f"{count} -> {kept} frames")
+    part = video_vae.encoder
+    shape = LatentShape((kept - 1) // 8 + 1, rows // 32, columns // 32)
+    tiles = plan_encode(shape, free_bytes, lambda h, w: encode_bytes(part.network, h, w))
+    pixels = to_core_range(cut).transpose(0, 1).unsqueeze(0)  # [1, 3, F, H, W]
+    with torch.no_grad(), place(part) as encoder:
+        latent = encode(encoder, pixels, tiles=tiles).float().cpu()
+    return AVLatent(video=latent, audio=None, frame_rate=frame_rate), lines

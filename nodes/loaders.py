@@ -1,0 +1,457 @@
+"""Which files make the model."""
+
+from pathlib import Path
+from typing import Any
+
+from ..ltx_core.checkpoint.lora import LoraUse
+from ..ltx_core.sampling import bundle as core
+from . import choices
+from .choices import AUTO, NONE, choice, problem
+from .host import files
+from .host.api import ADVANCED, also_called, io
+from .host.progress import check
+from .report import told
+from .sockets import (
+    AudioVAESocket,
+    ModelsSocket,
+    ModelSocket,
+    TextEncoderSocket,
+    UpscalerSocket,
+    VideoVAESocket,
+)
+
+AS_IN_FILE = "as in file"
+
+
+class LTX2Load(io.ComfyNode):
+    """Everything one generation needs, on one wire."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTX2Load",
+            display_name="LTX-2 Load",
+            category="LTX-2/loaders",
+            description="Model, text encoder and all that belongs to them, on one wire.",
+            **also_called("checkpoint loader", "load model", "ltxv loader"),
+            inputs=[
+                io.Combo.Input(
+                    "unet_name",
+                    display_name="model",
+                    options=choice("transformer"),
+                    tooltip="The checkpoint, from models/checkpoints. A distilled one is quick.",
+                ),
+                io.Combo.Input(
+                    "clip_name",
+                    display_name="text encoder",
+                    options=choice("text_encoder"),
+                    tooltip="Gemma 3 12B, from models/text_encoders: a file or a folder.",
+                ),
+                io.Combo.Input(
+                    "video_vae",
+                    options=choice("video_vae", AUTO),
+                    default=AUTO,
+                    tooltip="Turns latents into pictures. Auto takes the checkpoint's own.",
+                    **ADVANCED,
+                ),
+                io.Combo.Input(
+                    "audio_vae",
+                    options=choice("audio_vae", AUTO),
+                    default=AUTO,
+                    tooltip="Turns latents into sound. Auto takes the checkpoint's own.",
+                    **ADVANCED,
+                ),
+                io.Combo.Input(
+                    "upscale_model",
+                    options=choice("latent_upscaler", AUTO),
+                    default=AUTO,
+                    tooltip="Doubles the size between the stages. Auto takes the only one there is.",
+                    **ADVANCED,
+                ),
+                io.Combo.Input(
+                    "distilled_lora",
+                    options=choice("lora", AUTO, NONE),
+                    default=AUTO,
+                    tooltip="Lets a dev checkpoint run in few steps. Auto takes the one whose name "
+                    "says distilled.",
+                    **ADVANCED,
+                ),
+                io.Combo.Input(
+                    "hold_weights",
+                    options=[AS_IN_FILE],
+                    default=AS_IN_FILE,
+                    tooltip="How weights are held in memory. As in file is exact.",
+                    **ADVANCED,
+                ),
+                io.Int.Input(
+                    "memory_budget",
+                    default=0,
+                    min=0,
+                    max=1024,
+                    tooltip="GPU memory to keep within, in GB, when decoding. 0 is automatic.",
+                    **ADVANCED,
+                ),
+            ],
+            outputs=[ModelsSocket.Output(display_name="models", tooltip="To Prompt and Generate.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        unet_name: str,
+        clip_name: str,
+        video_vae: str = AUTO,
+        audio_vae: str = AUTO,
+        upscale_model: str = AUTO,
+        distilled_lora: str = AUTO,
+        hold_weights: str = AS_IN_FILE,
+        memory_budget: int = 0,
+    ) -> io.NodeOutput:
+        del hold_weights  # one choice so far
+        model = core.load_model(files.find("transformer", unet_name), check)
+        text = core.load_text(files.find("text_encoder", clip_name), model, check)
+        scaler = choices.upscaler(upscale_model, model.generation)
+        lora = choices.distilled_lora(distilled_lora, model.generation)
+        models = core.Bundle(
+            model=model,
+            text=text,
+            video_vae=core.load_video_vae(_or_own("video_vae", video_vae, model), check),
+            audio_vae=core.load_audio_vae(_or_own("audio_vae", audio_vae, model), check),
+            upscaler=None if scaler is None else core.load_upscaler(scaler, check),
+            distilled_lora=None if lora is None else core.load_lora(lora),
+            memory_budget=memory_budget * 10**9,
+        )
+        return _told_bundle(models)
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        unet_name: Any = None,
+        clip_name: Any = None,
+        video_vae: Any = None,
+        audio_vae: Any = None,
+        upscale_model: Any = None,
+        distilled_lora: Any = None,
+    ) -> bool | str:
+        return problem(
+            unet_name=("transformer", unet_name),
+            clip_name=("text_encoder", clip_name),
+            video_vae=("video_vae", video_vae),
+            audio_vae=("audio_vae", audio_vae),
+            upscale_model=("latent_upscaler", upscale_model),
+            distilled_lora=("lora", distilled_lora),
+        )
+
+
+def _told_bundle(models: core.Bundle) -> io.NodeOutput:
+    warnings = models.check()
+    lines = [*warnings, *models.lines()]
+    return io.NodeOutput(models, ui=told(*lines, files=models.sources(), notices=warnings))
+
+
+def _or_own(role: str, name: str, model: core.Model) -> Path:
+    """Find a file, or take the model's own."""
+    return model.path if name == AUTO else files.find(role, name)
+
+
+class LTX2LoadModel(io.ComfyNode):
+    """The transformer alone."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTX2LoadModel",
+            display_name="LTX-2 Load Model",
+            category="LTX-2/loaders",
+            description="The transformer of a checkpoint, for graphs that wire every stage.",
+            **also_called("unet loader", "diffusion model"),
+            inputs=[
+                io.Combo.Input(
+                    "unet_name",
+                    display_name="model",
+                    options=choice("transformer"),
+                    tooltip="The checkpoint, from models/checkpoints. A dev one is for guidance.",
+                )
+            ],
+            outputs=[ModelSocket.Output(display_name="model", tooltip="To the stage samplers.")],
+        )
+
+    @classmethod
+    def execute(cls, unet_name: str) -> io.NodeOutput:
+        model = core.load_model(files.find("transformer", unet_name), check)
+        return io.NodeOutput(model, ui=told(f"{model.source}: LTX-{model.generation}"))
+
+    @classmethod
+    def validate_inputs(cls, unet_name: Any = None) -> bool | str:
+        return problem(unet_name=("transformer", unet_name))
+
+
+class LTX2LoadTextEncoder(io.ComfyNode):
+    """Gemma, and what the checkpoint adds to it."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTX2LoadTextEncoder",
+            display_name="LTX-2 Load Text Encoder",
+            category="LTX-2/loaders",
+            description="Gemma 3 and, from the model's checkpoint, its projection and connectors.",
+            **also_called("clip loader", "gemma"),
+            inputs=[
+                ModelSocket.Input("model", tooltip="The model the text is for."),
+                io.Combo.Input(
+                    "clip_name",
+                    display_name="text encoder",
+                    options=choice("text_encoder"),
+                    tooltip="Gemma 3 12B, from models/text_encoders: a file or a folder.",
+                ),
+            ],
+            outputs=[
+                TextEncoderSocket.Output(display_name="text_encoder", tooltip="To Encode Prompt.")
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: core.Model, clip_name: str) -> io.NodeOutput:
+        return io.NodeOutput(core.load_text(files.find("text_encoder", clip_name), model, check))
+
+    @classmethod
+    def validate_inputs(cls, clip_name: Any = None) -> bool | str:
+        return problem(clip_name=("text_encoder", clip_name))
+
+
+class LTX2LoadVideoVAE(io.ComfyNode):
+    """The video autoencoder."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTX2LoadVideoVAE",
+            display_name="LTX-2 Load Video VAE",
+            category="LTX-2/loaders",
+            description="Turns pictures into latents and back.",
+            **also_called("vae loader"),
+            inputs=[
+                io.Combo.Input(
+                    "video_vae",
+                    options=choice("video_vae"),
+                    tooltip="A checkpoint, or a video VAE from models/vae. Take the model's own.",
+                )
+            ],
+            outputs=[VideoVAESocket.Output(display_name="video_vae", tooltip="To the decoder.")],
+        )
+
+    @classmethod
+    def execute(cls, video_vae: str) -> io.NodeOutput:
+        return io.NodeOutput(core.load_video_vae(files.find("video_vae", video_vae), check))
+
+    @classmethod
+    def validate_inputs(cls, video_vae: Any = None) -> bool | str:
+        return problem(video_vae=("video_vae", video_vae))
+
+
+class LTX2LoadAudioVAE(io.ComfyNode):
+    """The audio autoencoder and its vocoder."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTX2LoadAudioVAE",
+            display_name="LTX-2 Load Audio VAE",
+            category="LTX-2/loaders",
+            description="Turns sound into latents and back.",
+            **also_called("vocoder loader", "audio vae loader"),
+            inputs=[
+                io.Combo.Input(
+                    "audio_vae",
+                    options=choice("audio_vae"),
+                    tooltip="A checkpoint, or an audio VAE from models/vae. Take the model's own.",
+                )
+            ],
+            outputs=[AudioVAESocket.Output(display_name="audio_vae", tooltip="To the decoder.")],
+        )
+
+    @classmethod
+    def execute(cls, audio_vae: str) -> io.NodeOutput:
+        return io.NodeOutput(core.load_audio_vae(files.find("audio_vae", audio_vae), check))
+
+    @classmethod
+    def validate_inputs(cls, audio_vae: Any = None) -> bool | str:
+        return problem(audio_vae=("audio_vae", audio_vae))
+
+
+class LTX2LoadUpscaler(io.ComfyNode):
+    """The network that makes latents larger."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTX2LoadUpscaler",
+            display_name="LTX-2 Load Upscaler",
+            category="LTX-2/loaders",
+            description="Makes latents larger between two stages.",
+            **also_called("latent upscale model loader", "spatial upscaler"),
+            inputs=[
+                io.Combo.Input(
+                    "upscale_model",
+                    options=choice("latent_upscaler"),
+                    tooltip="From models/latent_upscale_models. The spatial x2 one is usual.",
+                )
+            ],
+            outputs=[UpscalerSocket.Output(display_name="upscaler", tooltip="To Spatial Upscale.")],
+        )
+
+    @classmethod
+    def execute(cls, upscale_model: str) -> io.NodeOutput:
+        return io.NodeOutput(core.load_upscaler(files.find("latent_upscaler", upscale_model), check))
+
+    @classmethod
+    def validate_inputs(cls, upscale_model: Any = None) -> bool | str:
+        return problem(upscale_model=("latent_upscaler", upscale_model))
+
+
+class LTX2LoadLora(io.ComfyNode):
+    """A LoRA on top of a model; the model itself is not changed."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTX2LoadLora",
+            display_name="LTX-2 Load LoRA",
+            category="LTX-2/loaders",
+            description="Adds a LoRA to a model and says how much of it the model knows.",
+            **also_called("lora loader", "lora stack"),
+            inputs=[
+                ModelSocket.Input("model", tooltip="The model, or another LoRA node."),
+                io.Combo.Input(
+                    "lora_name",
+                    options=choice("lora", NONE),
+                    default=NONE,
+                    tooltip="From models/loras. None changes nothing.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-10.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="How strongly it counts; 0 is off. 1 is what it was trained at.",
+                ),
+            ],
+            outputs=[
+                ModelSocket.Output(display_name="model", tooltip="The model with the LoRA."),
+                io.String.Output(display_name="report", tooltip="How many modules matched."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: core.Model, lora_name: str, strength: float) -> io.NodeOutput:
+        if lora_name == NONE or strength == 0:
+            return io.NodeOutput(model, "no LoRA", ui=told("no LoRA"))
+        use = LoraUse(core.load_lora(files.find("lora", lora_name)).lora, strength)
+        report = model.match(use.lora)
+        return io.NodeOutput(
+            model.with_lora(use), str(report), ui=told(str(report), matched=report.matched, total=report.total)
+        )
+
+    @classmethod
+    def validate_inputs(cls, lora_name: Any = None) -> bool | str:
+        return problem(lora_name=("lora", lora_name))
+
+
+class LTX2Bundle(io.ComfyNode):
+    """Single parts on one wire."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTX2Bundle",
+            display_name="LTX-2 Bundle",
+            category="LTX-2/loaders",
+            description="Puts single parts on one wire, and checks that they fit each other.",
+            **also_called("models", "pipe"),
+            inputs=[
+                ModelSocket.Input("model", tooltip="The transformer."),
+                TextEncoderSocket.Input("text_encoder", tooltip="The text encoder of that model."),
+                VideoVAESocket.Input("video_vae", tooltip="The video VAE of that generation."),
+                AudioVAESocket.Input("audio_vae", tooltip="The audio VAE of that generation."),
+                UpscalerSocket.Input(
+                    "upscaler", optional=True, tooltip="Needed by recipes of two stages."
+                ),
+                io.Combo.Input(
+                    "distilled_lora",
+                    options=choice("lora", NONE),
+                    default=NONE,
+                    optional=True,
+                    tooltip="Lets a dev checkpoint run in few steps.",
+                ),
+            ],
+            outputs=[ModelsSocket.Output(display_name="models", tooltip="To Prompt and Generate.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: core.Model,
+        text_encoder: core.Text,
+        video_vae: core.VideoVAE,
+        audio_vae: core.AudioVAE,
+        upscaler: core.LatentUpscaler | None = None,
+        distilled_lora: str = NONE,
+    ) -> io.NodeOutput:
+        lora = None if distilled_lora == NONE else files.find("lora", distilled_lora)
+        models = core.Bundle(
+            model=model,
+            text=text_encoder,
+            video_vae=video_vae,
+            audio_vae=audio_vae,
+            upscaler=upscaler,
+            distilled_lora=None if lora is None else core.load_lora(lora),
+        )
+        return _told_bundle(models)
+
+    @classmethod
+    def validate_inputs(cls, distilled_lora: Any = None) -> bool | str:
+        return problem(distilled_lora=("lora", distilled_lora))
+
+
+class LTX2Unbundle(io.ComfyNode):
+    """One wire into single parts."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTX2Unbundle",
+            display_name="LTX-2 Unbundle",
+            category="LTX-2/loaders",
+            description="Takes the parts of LTX-2 Load apart, for graphs that wire every stage.",
+            **also_called("models", "pipe out"),
+            inputs=[ModelsSocket.Input("models", tooltip="From LTX-2 Load.")],
+            outputs=[
+                ModelsSocket.Output(display_name="models", tooltip="The same, handed on."),
+                ModelSocket.Output(display_name="model", tooltip="The transformer."),
+                TextEncoderSocket.Output(display_name="text_encoder", tooltip="The text encoder."),
+                VideoVAESocket.Output(display_name="video_vae", tooltip="The video VAE."),
+                AudioVAESocket.Output(display_name="audio_vae", tooltip="The audio VAE."),
+                UpscalerSocket.Output(display_name="upscaler", tooltip="The upscaler, if any."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, models: core.Bundle) -> io.NodeOutput:
+        return io.NodeOutput(
+            models, models.model, models.text, models.video_vae, models.audio_vae, models.upscaler
+        )
+
+
+NODES = (
+    LTX2Load,
+    LTX2LoadModel,
+    LTX2LoadTextEncoder,
+    LTX2LoadVideoVAE,
+    LTX2LoadAudioVAE,
+    LTX2LoadUpscaler,
+    LTX2LoadLora,
+    LTX2Bundle,
+    LTX2Unbundle,
+)

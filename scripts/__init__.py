@@ -1,0 +1,1 @@
+"""What writes the generated files: workflows, API examples, locales, help tables, schema snapshot."""
