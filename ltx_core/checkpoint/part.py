@@ -20,8 +20,8 @@ class Part(Generic[Network]):
     `weights` maps parameter names to tensors and is read only when the part is laid out. Laying out
     again, with other LoRAs or on another device, starts from these weights each time, so nothing
     is ever subtracted. `role` is what the part does ("transformer", "text_encoder",
-    "video_encoder", "video_decoder", "audio_encoder", "audio_decoder", "vocoder", "upscaler"),
-    `source` the file.
+    "text_projection", "connectors", "video_encoder", "video_decoder", "audio_encoder",
+    "audio_decoder", "vocoder", "upscaler"), `source` the file.
     """
 
     def __init__(
