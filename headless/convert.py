@@ -1,5 +1,6 @@
 """A UI-format workflow (what the browser saves) to the API format (what is executed)."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -51,6 +52,20 @@ def to_api(workflow: Mapping[str, Any], infos: Infos) -> Prompt:
         ) from error
 
 
+def with_values(workflow: Mapping[str, Any], prompt: Prompt, infos: Infos) -> dict[str, Any]:
+    """Return a UI-format workflow that holds the values of a prompt made of it.
+
+    So a file saved by a run with other values opens with these in the browser.
+    """
+    changed = copy.deepcopy(dict(workflow))
+    for found in running_nodes(read_graph(changed)):
+        given = prompt[found.id]["inputs"]
+        for name, cell in _cells(found, infos).items():
+            if isinstance(cell, Value) and isinstance(cell.holder, list) and name in given:
+                cell.holder[cell.place] = given[name]
+    return changed
+
+
 def unknown_node(class_type: str, where: str) -> LTX2Error:
     """Return the sentence for a node nobody here provides."""
     return LTX2Error(
@@ -64,30 +79,38 @@ def unknown_node(class_type: str, where: str) -> LTX2Error:
 
 def _api_node(found: Found, infos: Infos) -> dict[str, Any]:
     node = found.node
-    info = infos.get(node["type"])
-    if info is None:
-        raise unknown_node(node["type"], f"node {found.id}")
-    inputs = _widget_values(node, info)
-    for (inner, widget), value in found.level.proxied.items():
-        if inner == str(node["id"]) and widget in inputs:
-            inputs[widget] = value
-    for slot in node.get("inputs") or []:
-        fed = source(found.level, slot)
-        name = (slot.get("widget") or {}).get("name") or slot["name"]
-        if isinstance(fed, Link):
-            inputs[name] = [fed.node, fed.slot]
-        elif isinstance(fed, Value):
-            inputs[name] = fed.value
-    title = str(node.get("title") or info.get("display_name") or node["type"])
+    inputs = {
+        name: [*cell] if isinstance(cell, Link) else cell.value
+        for name, cell in _cells(found, infos).items()
+    }
+    named = infos[node["type"]].get("display_name")
+    title = str(node.get("title") or named or node["type"])
     return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": title}}
 
 
-def _widget_values(node: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]:
+def _cells(found: Found, infos: Infos) -> dict[str, Link | Value]:
+    """Return where each input of a node comes from: a link, or the place of its value."""
+    node = found.node
+    info = infos.get(node["type"])
+    if info is None:
+        raise unknown_node(node["type"], f"node {found.id}")
+    cells: dict[str, Link | Value] = {**_widget_values(node, info)}
+    for (inner, widget), value in found.level.proxied.items():
+        if inner == str(node["id"]) and widget in cells:
+            cells[widget] = value
+    for slot in node.get("inputs") or []:
+        fed = source(found.level, slot)
+        if fed is not None:
+            cells[(slot.get("widget") or {}).get("name") or slot["name"]] = fed
+    return cells
+
+
+def _widget_values(node: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Value]:
     """Return a node's widget values by input id; the file holds them by position."""
     values = node.get("widgets_values") or []
     if isinstance(values, Mapping):
         known = {entry.name for entry in inputs_of(info) if entry.is_widget}
-        return {name: value for name, value in values.items() if name in known}
+        return {name: Value(values, name) for name in values if name in known}
     reader = _Reader(node, values)
     reader.take_all([entry for entry in inputs_of(info) if entry.is_widget], "")
     reader.finish()
@@ -103,7 +126,7 @@ class _Reader:
         self.place = 0
         self.widgets = 0
         self.uploads = 0
-        self.found: dict[str, Any] = {}
+        self.found: dict[str, Value] = {}
         self.linked = {
             (slot.get("widget") or {}).get("name")
             for slot in node.get("inputs") or []
@@ -121,9 +144,9 @@ class _Reader:
             self._fill_in(entry, name)
             return
         value = self.values[self.place]
-        self.place += 1
         self._check(entry, name, value)
-        self.found[name] = value
+        self.found[name] = Value(self.values, self.place)
+        self.place += 1
         if entry.has_control and self._next() in CONTROLS:
             self.place += 1
         if entry.type == "COMFY_DYNAMICCOMBO_V3":
@@ -136,7 +159,7 @@ class _Reader:
     def _fill_in(self, entry: InputInfo, name: str) -> None:
         """Give an input that came after the file was saved its default."""
         if "default" in entry.options:
-            self.found[name] = entry.options["default"]
+            self.found[name] = Value(entry.options, "default")
         elif not entry.optional and name not in self.linked:
             raise wrong_count(self.node, len(self.values), self.widgets)
 

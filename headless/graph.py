@@ -31,9 +31,15 @@ class Link(NamedTuple):
 
 
 class Value(NamedTuple):
-    """A value given by a primitive node or by a widget of a subgraph."""
+    """A value, as the place in the file that holds it."""
 
-    value: Any
+    holder: Any  # a node's `widgets_values`
+    place: Any
+
+    @property
+    def value(self) -> Any:
+        """What lies there."""
+        return self.holder[self.place]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,8 +63,8 @@ class Level:
     instance: dict[str, Any] | None = None
     above: Level | None = None
     #: Values the subgraph's node gives: by input of the subgraph, and by (inner node, widget).
-    promoted: dict[int, Any] = field(default_factory=dict)
-    proxied: dict[tuple[str, str], Any] = field(default_factory=dict)
+    promoted: dict[int, Value] = field(default_factory=dict)
+    proxied: dict[tuple[str, str], Value] = field(default_factory=dict)
     inside: dict[str, Level] = field(default_factory=dict)
 
 
@@ -130,12 +136,11 @@ def _read_instance_values(level: Level) -> None:
     # A proxy of node -1 is one of the subgraph's own inputs; others may keep their value inside.
     own = [proxy for proxy in proxies if str(proxy[0]) == "-1"]
     if proxies and len(values) in (len(proxies), len(own)):
-        chosen = proxies if len(values) == len(proxies) else own
-        named = ((str(proxy[0]), str(proxy[1])) for proxy in chosen)
-        level.proxied = dict(zip(named, values, strict=True))
+        for place, proxy in enumerate(proxies if len(values) == len(proxies) else own):
+            level.proxied[str(proxy[0]), str(proxy[1])] = Value(values, place)
         _hand_down(level)
     elif not proxies and len(values) == len(inputs):
-        level.promoted = dict(zip(inputs, values, strict=True))
+        level.promoted = {number: Value(values, place) for place, number in enumerate(inputs)}
     else:
         raise wrong_count(level.instance, len(values), len(proxies) or len(inputs))
 
@@ -209,7 +214,7 @@ def _behind(level: Level, number: Any, wanted: str, left: int) -> Link | Value |
         return _behind(level, stand_in.get("link"), wanted, left - 1)
     if kind == PRIMITIVE:
         values = node.get("widgets_values") or []
-        return Value(values[0]) if values else None
+        return Value(values, 0) if values else None
     if key in level.inside:
         inner = level.inside[key]
         return _behind(inner, _inner_link(inner, wire.origin_slot), wanted, left - 1)
@@ -230,7 +235,7 @@ def _from_outside(level: Level, number: int, wanted: str, left: int) -> Link | V
     for slot in level.instance.get("inputs") or []:
         if slot.get("name") == name and slot.get("link") is not None:
             return _behind(level.above, slot["link"], wanted, left)
-    return Value(level.promoted[number]) if number in level.promoted else None
+    return level.promoted.get(number)
 
 
 def _stand_in(node: Mapping[str, Any], output: int, wanted: str) -> Mapping[str, Any]:
