@@ -142,6 +142,7 @@ def write_clip(
         picture.finish()
         if track is not None:
             track.finish()
+    log.info("wrote %s: %d frames at %s per second", path, picture.frames, frame_rate)
     return Written(
         path=path,
         width=picture.width,
@@ -166,8 +167,9 @@ def _pictures(spans: Iterable[Tensor], wanted: int | None) -> Iterator[Tensor]:
     if wanted == 0:
         return
     for span in spans:
+        assert span.shape[0] == 1, "one clip to a file"
         for index in range(span.shape[2]):
-            yield _planes(span[:1, :, index])
+            yield _planes(span[:, :, index])
             done += 1
             if done == wanted:
                 return
