@@ -20,7 +20,7 @@ MUTED, BYPASSED = 2, 4
 #: The node ids under which a subgraph's links name its own inputs and outputs.
 SUBGRAPH_INPUT, SUBGRAPH_OUTPUT = -10, -20
 #: More nodes than this between two real ones is a circle.
-LONGEST_WAY = 1000
+LONGEST_WAY = 200
 
 
 class Link(NamedTuple):

@@ -14,6 +14,9 @@ from .schema import Infos, InputInfo, fits, inputs_of
 
 Nodes = Mapping[str, type[ComfyNode]]
 
+#: Nodes are followed by recursion; no workflow of people is this deep.
+LONGEST_CHAIN = 150
+
 
 class Problem(NamedTuple):
     """One thing that is wrong."""
@@ -41,7 +44,7 @@ def is_link(value: Any) -> bool:
 def needed(prompt: Prompt, infos: Infos) -> list[str]:
     """Return the nodes that outputs need, each after those it needs itself.
 
-    Raises LTX2Error: no_outputs, circle, unknown_node.
+    Raises LTX2Error: no_outputs, circle, too_long, unknown_node.
     """
     for key, node in prompt.items():
         if node["class_type"] not in infos:
@@ -54,7 +57,7 @@ def needed(prompt: Prompt, infos: Infos) -> list[str]:
             code="no_outputs",
         )
     order: dict[str, None] = {}
-    open_nodes: set[str] = set()
+    open_nodes: dict[str, None] = {}
 
     def visit(key: str) -> None:
         if key in order:
@@ -63,10 +66,13 @@ def needed(prompt: Prompt, infos: Infos) -> list[str]:
             raise LTX2Error(
                 f"The links of the workflow go in a circle at {title(prompt, key)}.", code="circle"
             )
-        open_nodes.add(key)
+        if len(open_nodes) >= LONGEST_CHAIN:
+            raise LTX2Error(f"More than {LONGEST_CHAIN} nodes follow one another.", code="too_long")
+        open_nodes[key] = None
         for value in prompt[key].get("inputs", {}).values():
             if is_link(value) and str(value[0]) in prompt:
                 visit(str(value[0]))
+        del open_nodes[key]
         order[key] = None
 
     for key in ends:

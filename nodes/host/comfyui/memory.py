@@ -60,6 +60,8 @@ class PartPatcher:
         self.size = laid_out_bytes(part, dtype)
         #: `with` blocks that compute with the part now; while there are any it stays.
         self.users = 0
+        #: ComfyUI wanted the room while the part computed.
+        self.leaves_later = False
 
     def model_size(self) -> int:
         return self.size
@@ -91,7 +93,10 @@ class PartPatcher:
 
     def detach(self, unpatch_all: bool = True) -> None:
         """Let the part rest, unless ComfyUI only re-enters it into its list or it computes."""
-        if unpatch_all and not self.users:
+        if not unpatch_all:
+            return
+        self.leaves_later = self.users > 0
+        if not self.users:
             let_rest(self.part)
 
     def is_clone(self, other: Any) -> bool:
@@ -154,6 +159,8 @@ def place(
         yield part.network
     finally:
         entry.users -= 1
+        if entry.leaves_later:
+            entry.detach()
 
 
 def _load(entries: list[PartPatcher], activation_bytes: int) -> None:
