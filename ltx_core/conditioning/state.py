@@ -3,7 +3,7 @@
 Letters: B batch, N tokens, appended ones at the end, C latent channels.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import torch
@@ -48,13 +48,34 @@ class LatentState:
         tokens = self.tokens if tokens is None else tokens
         return unpatchify(tokens[:, : self.target_tokens], self.target_shape)
 
-    def keyframes(self) -> Tensor | None:
+    def keyframes(self, tokens: Tensor | None = None) -> Tensor | None:
         """Return generated keyframes [B, C, K, h, w], if there are slots for them."""
         if self.slots is None:
             return None
+        tokens = self.tokens if tokens is None else tokens
         batch, channels, _, height, width = self.target_shape
         count = (self.slots.stop - self.slots.start) // (height * width)
-        return unpatchify(self.tokens[:, self.slots], (batch, channels, count, height, width))
+        return unpatchify(tokens[:, self.slots], (batch, channels, count, height, width))
+
+    def with_tokens(self, tokens: Tensor) -> "LatentState":
+        """Return the same state with other tokens [B, N, C]."""
+        return replace(self, tokens=tokens)
+
+    def to(self, device: torch.device) -> "LatentState":
+        """Move everything to a device."""
+
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device)
+
+        return replace(
+            self,
+            tokens=self.tokens.to(device),
+            clean=self.clean.to(device),
+            denoise_mask=self.denoise_mask.to(device),
+            positions=self.positions.to(device),
+            keyframes_mask=moved(self.keyframes_mask),
+            attention_mask=moved(self.attention_mask),
+        )
 
 
 def patchify(latent: Tensor) -> Tensor:

@@ -140,6 +140,10 @@ class Surroundings:
     masks: Streams[Tensor]  # denoise masks [B, N, 1]
     noise: LoopNoise
 
+    def fresh_noise(self) -> Streams[Tensor]:
+        """Draw normal noise and bring it to where the state is."""
+        return each(lambda noise, clean: noise.to(clean.device), self.noise.plain(), self.clean)
+
     def keep(self, x: Streams[Tensor]) -> Streams[Tensor]:
         """Pull both streams to their given tokens, on the device `x` is on."""
         return each(
@@ -211,7 +215,7 @@ class EulerAncestral(_Plain):
         ) -> tuple[Streams[Tensor], Streams[Tensor]]:
             denoised = around.ask(x, sigma, index).denoised
             fresh = self.eta > 0 and next_sigma > 0
-            noise = around.noise.plain() if fresh else Streams(None, None)
+            noise = around.fresh_noise() if fresh else Streams(None, None)
 
             def moved(x: Tensor, denoised: Tensor, noise: Tensor | None) -> Tensor:
                 return euler_ancestral(
@@ -242,7 +246,7 @@ class EulerCfgPP(_Plain):
             denoised, uncond = around.ask(x, sigma, index)
             assert uncond is not None
             fresh = self.eta > 0 and self.s_noise > 0 and next_sigma > 0
-            noise = around.noise.plain() if fresh else Streams(None, None)
+            noise = around.fresh_noise() if fresh else Streams(None, None)
 
             def moved(x: Tensor, denoised: Tensor, uncond: Tensor, noise: Tensor | None) -> Tensor:
                 return euler_cfg_pp(
