@@ -102,6 +102,7 @@ def _tensors(model: str, tower: str, seed: int) -> dict[str, Tensor]:
     )
     network = Gemma(config, device=torch.device("meta"))
     shapes = {
+        f"{model}embed_tokens.weight": (VOCABULARY, TEXT_DIM),
         **{model + name: shape for name, shape in shapes_of(network).items()},
         **{tower + name: shape for name, shape in TOWER.items()},
         **{f"multi_modal_projector.{name}": shape for name, shape in PROJECTOR.items()},

@@ -2,11 +2,12 @@
 
 Recognised by the names and shapes of tensors; metadata helps where it is there. Codes of errors:
 those of `header.read_header`, and `gguf_unsupported`, `ltxv_video_only`, `diffusers_layout`,
-`not_ltx2`, `component_missing` (a folder without weights).
+`not_ltx2`, `shard` (one file of a folder), `component_missing` (a folder without weights).
 """
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +34,8 @@ from .signatures import (
 from .signatures import components as parts_of
 from .weights import shard_headers
 
+#: How Hugging Face names one of several files.
+SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 #: Tensors that a file may hold and no reader needs.
 IGNORABLE = ("decoder.type_emb", "decoder.coarse_")
 
@@ -51,7 +54,24 @@ def identify(path: Path) -> FileFacts:
             code="gguf_unsupported",
         )  # fmt: skip
     header = read_header(path)
-    return facts_of(header, quantisation(header))
+    shard = SHARD.search(path.name)
+    try:
+        facts = facts_of(header, quantisation(header))
+    except LTX2Error as error:
+        if shard is None or error.code != "not_ltx2":
+            raise
+        raise _one_shard(path) from None
+    if shard is not None and facts.role == "text_encoder":
+        raise _one_shard(path)
+    return facts
+
+
+def _one_shard(path: Path) -> LTX2Error:
+    return LTX2Error(
+        f"{path.name} is one part of a model in several files.",
+        needed=f"the folder {path.parent.name} as a whole", where=str(path.parent.parent),
+        code="shard",
+    )  # fmt: skip
 
 
 def facts_of(header: Header, quant: Quantisation | None = None) -> FileFacts:

@@ -252,6 +252,15 @@ def test_a_folder_with_its_tokenizer_has_one(tmp_path):
     check_role(identify(folder), "text_encoder")
 
 
+@pytest.mark.golden
+@pytest.mark.parametrize("number", [1, 2])
+def test_one_shard_of_a_folder_points_to_the_folder(number):
+    folder = FILES / "text_encoders" / "gemma-3-12b-it-qat-q4_0-unquantized"
+    with pytest.raises(LTX2Error, match=folder.name) as caught:
+        identify(folder / f"model-0000{number}-of-00002.safetensors")
+    assert caught.value.code == "shard"
+
+
 def test_a_folder_that_is_no_model(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(LTX2Error) as caught:
