@@ -22,7 +22,7 @@ from ..nodes.host.standin.io import (
 )
 from .convert import Prompt
 from .schema import Infos, inputs_of
-from .validate import check_prompt, converted, is_link, needed, title
+from .validate import check_prompt, converted, is_link, needed, outputs_of, title
 
 #: (number of the node from 1, how many there are, its title): a node begins.
 OnNode = Callable[[int, int, str], None]
@@ -73,15 +73,15 @@ class Runner:
         """
         infos = self.infos()
         with hosted(self.host), torch.inference_mode():
-            keys = needed(prompt, infos)
+            ends = outputs_of(prompt, infos)
+            keys = needed(prompt, ends)
             check_prompt(prompt, keys, self.nodes, infos)
             run = _Run(
                 self.nodes, self._known, prompt, infos, keys, dict(extra_pnginfo or {}), on_node
             )
             try:
-                for key in keys:
-                    if infos[prompt[key]["class_type"]]["output_node"]:
-                        run.done(key)
+                for key in ends:
+                    run.done(key)
             finally:
                 self._known = run.used  # what was finished before a failure need not be repeated
             return run.result

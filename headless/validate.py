@@ -41,11 +41,8 @@ def is_link(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and isinstance(value[1], int)
 
 
-def needed(prompt: Prompt, infos: Infos) -> list[str]:
-    """Return the nodes that outputs need, each after those it needs itself.
-
-    Raises LTX2Error: no_outputs, circle, too_long, unknown_node.
-    """
+def outputs_of(prompt: Prompt, infos: Infos) -> list[str]:
+    """Return the nodes that save or show. Raises LTX2Error: no_outputs, unknown_node."""
     for key, node in prompt.items():
         if node["class_type"] not in infos:
             raise unknown_node(node["class_type"], f"node {key}")
@@ -56,6 +53,14 @@ def needed(prompt: Prompt, infos: Infos) -> list[str]:
             needed="a node that saves, such as LTX-2 Save Video",
             code="no_outputs",
         )
+    return ends
+
+
+def needed(prompt: Prompt, ends: Sequence[str]) -> list[str]:
+    """Return the nodes that `ends` need, each after those it needs itself.
+
+    Raises LTX2Error: circle, too_long.
+    """
     order: dict[str, None] = {}
     open_nodes: dict[str, None] = {}
 

@@ -48,7 +48,7 @@ ROLES: dict[str, Role] = {
         wanted="transformer",
         keys=("checkpoints", "diffusion_models"),
         example="ltx-2.3-22b-distilled.safetensors",
-        missing="no LTX-2 checkpoint",
+        missing="no LTX-2 model",
     ),
     "text_encoder": Role(
         component="gemma",
