@@ -4,6 +4,8 @@ Each takes frames [B, C, F, H, W], the clip's `Stream` and whether these are its
 returns the frames that are certain by now. `growth` is how many elements come out per element in.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from ..ops.attention import AttentionFn, sdpa
 from .layers import TimeEmbedding, norm_of
 from .patches import depth_to_space, space_to_depth
-from .stream import Stream
+from .stream import Stage, Stream
 from .wiring import Wiring
 
 #: Of the norm on the shortcut of a block that changes its width: one group over the whole clip.
@@ -62,7 +64,8 @@ class ResBlock(nn.Module):
         h = self.conv1(_activated(self.norm1(x), rows[0], rows[1]), stream, last)
         if self.noisy:
             h = self._with_noise(h, self.per_channel_scale1, stream, "noise1")
-        h = self.conv2(_activated(self.norm2(h), rows[2], rows[3]), stream, last)
+        h = _activated(self.norm2(h), rows[2], rows[3])
+        h = self.conv2(h, stream, last)
         if self.noisy:
             h = self._with_noise(h, self.per_channel_scale2, stream, "noise2")
         skip = stream.delayed(self, x, h.shape[2], last=last)
@@ -88,7 +91,7 @@ def _activated(h: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
 
 
 class ResBlocks(nn.Module):
-    """Several residual blocks of one width, told the noise level together."""
+    """Several residual blocks of one width, told the noise level together. Run by its `stages`."""
 
     def __init__(
         self,
@@ -100,24 +103,29 @@ class ResBlocks(nn.Module):
         noisy: bool = False,
     ) -> None:
         super().__init__()
-        self.growth = 1.0
         self.time_embedder = TimeEmbedding(4 * channels, **wiring.layered) if conditioned else None
         self.res_blocks = nn.ModuleList(
             ResBlock(channels, channels, wiring, conditioned=conditioned, noisy=noisy)
             for _ in range(count)
         )
 
-    def forward(self, x: Tensor, stream: Stream, last: bool) -> Tensor:
-        modulation = None
-        if self.time_embedder is not None:
+    def stages(self) -> list[Stage]:
+        """One stage per block, so that a piece can be split between any two."""
+        return [Stage(partial(self._run, block), 1.0) for block in self.res_blocks]
+
+    def _run(self, block: nn.Module, x: Tensor, stream: Stream, last: bool) -> Tensor:
+        return block(x, stream, last, self._modulation(stream, x.dtype))
+
+    def _modulation(self, stream: Stream, dtype: torch.dtype) -> Tensor | None:
+        """Return [B, 4, C], computed once per clip; None for an unconditioned decoder."""
+        if self.time_embedder is None:
+            return None
+        modulation = stream.take(self)
+        if modulation is None:
             assert stream.timestep is not None, "a conditioned decoder is given a timestep"
-            embedded = self.time_embedder(stream.timestep, x.dtype)  # [B, 4*C]
-            modulation = embedded.unflatten(1, (4, -1))
-        for block in self.res_blocks:
-            if not x.shape[2]:
-                break
-            x = block(x, stream, last, modulation)
-        return x
+            modulation = self.time_embedder(stream.timestep, dtype).unflatten(1, (4, -1))
+        stream.keep(self, modulation)
+        return modulation
 
 
 class FrameAttention(nn.Module):

@@ -14,7 +14,7 @@ from .config import Block, BlockKind, DecoderConfig
 from .layers import Padding, TimeEmbedding, norm_of
 from .patches import unpatchify
 from .statistics import ChannelStatistics, Statistics
-from .stream import Stage, Stream, run_stages
+from .stream import Stage, Stream, run_stages, stages_of
 from .wiring import Wiring
 
 #: The noise level a timestep-conditioned decoder is told, and the share of noise it is given.
@@ -129,7 +129,7 @@ class VideoDecoder(nn.Module):
         self.check_sides(latent)
         stages = [
             Stage(self._enter, self.conv_in.growth),
-            *(Stage(block, block.growth) for block in self.up_blocks),
+            *stages_of(self.up_blocks),
             Stage(self._finish, self.conv_out.growth),
         ]
         z = latent.to(self.dtype)

@@ -14,7 +14,7 @@ from .config import Block, BlockKind, EncoderConfig
 from .layers import norm_of
 from .patches import patchify
 from .statistics import ChannelStatistics, Statistics
-from .stream import Stage, Stream, run_stages
+from .stream import Stage, Stream, run_stages, stages_of
 from .wiring import Wiring
 
 
@@ -96,7 +96,7 @@ class VideoEncoder(nn.Module):
         """Yield the latent frames that the next frames [B, 3, F, H, W] of a clip complete."""
         stages = [
             Stage(self._enter, self.conv_in.growth),
-            *(Stage(block, block.growth) for block in self.down_blocks),
+            *stages_of(self.down_blocks),
             Stage(self._finish, self.conv_out.growth),
         ]
         yield from run_stages(

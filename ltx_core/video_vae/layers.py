@@ -66,15 +66,19 @@ class TimeConv(nn.Module):
         """Return the frames of [B, C', F', H', W'] that are certain now; there may be none."""
         if not x.shape[2]:
             return self._nothing(x)
-        kept = stream.take(self)
-        front = [x[:, :, :1]] * (2 if self.causal else 1) if kept is None else [kept]
-        behind = [x[:, :, -1:]] if last and not self.causal else []
-        frames = torch.cat((*front, x, *behind), dim=2)
+        frames = self._continued(x, stream, last)
         step = self.stride[0]
         done = max(0, (frames.shape[2] - 3) // step + 1)
         if not last:
             stream.keep(self, frames[:, :, done * step :])
         return self.conv(frames) if done else self._nothing(x)
+
+    def _continued(self, x: Tensor, stream: Stream, last: bool) -> Tensor:
+        """Return `x` behind the frames before it, at an end of the clip behind or before copies."""
+        kept = stream.take(self)
+        front = [x[:, :, :1]] * (2 if self.causal else 1) if kept is None else [kept]
+        behind = [x[:, :, -1:]] if last and not self.causal else []
+        return torch.cat((*front, x, *behind), dim=2)
 
     def _nothing(self, x: Tensor) -> Tensor:
         rows, columns = (

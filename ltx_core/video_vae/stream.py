@@ -6,7 +6,7 @@ looks ahead answers one frame late and catches up on the last piece. What a clip
 between two pieces is one `Stream`; the modules themselves remember nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -73,6 +73,15 @@ class Stage(NamedTuple):
     growth: float  # elements that come out per element that goes in
 
 
+def stages_of(blocks: Iterable[nn.Module]) -> list[Stage]:
+    """Return blocks as stages; a block of blocks says itself what its stages are."""
+    found: list[Stage] = []
+    for block in blocks:
+        own = getattr(block, "stages", None)
+        found += own() if own is not None else [Stage(block, block.growth)]
+    return found
+
+
 def run_stages(
     x: Tensor,  # [B, C, F, H, W]
     stages: Sequence[Stage],
@@ -84,36 +93,31 @@ def run_stages(
 ) -> Iterator[Tensor]:
     """Yield what the stages make of the next frames of a clip, in order of time.
 
-    Before each stage the frames are split so that neither what goes in nor what comes out exceeds
-    `piece_elements` (one frame is the least; None never splits), and each piece goes all the way to
-    the end before the next one starts.
+    Where what goes into a stage or comes out of it would exceed `piece_elements`, the frames are
+    split first (one frame is the least; None never splits), and each piece goes all the way to the
+    end before the next one starts.
     """
-    if not stages:
-        yield x
-        return
-    first, *rest = stages
-    for piece, final in _pieces(x, first.growth, piece_elements):
+    for number, stage in enumerate(stages):
+        frames = x.shape[2]
+        step = frames
+        if piece_elements is not None:
+            step = frames_at_once(x.numel() // frames, stage.growth, piece_elements)
+        if step < frames:
+            for start in range(0, frames, step):
+                yield from run_stages(
+                    x[:, :, start : start + step],
+                    stages[number:],
+                    stream,
+                    last=last and start + step >= frames,
+                    piece_elements=piece_elements,
+                    check=check,
+                )
+            return
         check()
-        y = first.run(piece, stream, last and final)
-        if y.shape[2]:
-            yield from run_stages(
-                y,
-                rest,
-                stream,
-                last=last and final,
-                piece_elements=piece_elements,
-                check=check,
-            )
-        del y
-
-
-def _pieces(x: Tensor, growth: float, piece_elements: int | None) -> Iterator[tuple[Tensor, bool]]:
-    frames = x.shape[2]
-    step = frames
-    if piece_elements is not None:
-        step = frames_at_once(x.numel() // frames, growth, piece_elements)
-    for start in range(0, frames, step):
-        yield x[:, :, start : start + step], start + step >= frames
+        x = stage.run(x, stream, last)
+        if not x.shape[2]:  # everything waits for later frames
+            return
+    yield x
 
 
 def frames_at_once(frame_elements: int, growth: float, piece_elements: int) -> int:
