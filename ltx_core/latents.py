@@ -53,8 +53,10 @@ class AVLatent:
     video: Tensor | None  # [B, C, F, h, w]
     audio: Tensor | None  # [B, c, L, m]
     frame_rate: Fraction
-    #: "2.0", "2.3", "2.5" of the model that made it; "" when still blank.
+    #: "2.0", "2.3", "2.5" of the model that made it; "" when blank or not known.
     generation: str = ""
+    #: Random state after the stage that made it, where the next one continues it; see `noise`.
+    noise_state: Tensor | None = None
 
     def with_video(self, video: Tensor | None) -> "AVLatent":
         """Return the same clip with another picture."""

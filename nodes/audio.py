@@ -36,13 +36,11 @@ class LTX2DecodeAudio(io.ComfyNode):
                 ),
             ],
             outputs=[io.Audio.Output(display_name="audio", tooltip="To Save Video.")],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, latent: AVLatent, audio_vae: core.AudioVAE, volume: float) -> io.NodeOutput:
-        with Progress(cls.hidden.unique_id) as progress:
-            progress.phase("sound")
+        with Progress.of_this_node().phase("sound"):
             waveform, rate = decode_audio(latent, audio_vae, place, volume=volume)
         return io.NodeOutput(
             audio_value(waveform, rate), ui=told(f"{waveform.shape[-1] / rate:.2f} s at {rate} Hz")
@@ -65,8 +63,9 @@ class LTX2EncodeAudio(io.ComfyNode):
                 AudioVAESocket.Input("audio_vae", tooltip="From Load Audio VAE."),
                 io.Audio.Input("audio", tooltip="Any rate, mono or stereo."),
             ],
-            outputs=[LatentSocket.Output(display_name="latent", tooltip="The clip with the sound.")],
-            hidden=[io.Hidden.unique_id],
+            outputs=[
+                LatentSocket.Output(display_name="latent", tooltip="The clip with the sound.")
+            ],
         )
 
     @classmethod
@@ -74,8 +73,7 @@ class LTX2EncodeAudio(io.ComfyNode):
         cls, latent: AVLatent, audio_vae: core.AudioVAE, audio: dict[str, Any]
     ) -> io.NodeOutput:
         waveform, rate = sound_from_audio(audio)
-        with Progress(cls.hidden.unique_id) as progress:
-            progress.phase("sound")
+        with Progress.of_this_node().phase("sound"):
             encoded, lines = encode_audio(latent, waveform, rate, audio_vae, place)
         return io.NodeOutput(encoded, ui=told(*lines, adjustments=lines))
 

@@ -43,12 +43,13 @@ def is_linked(hidden: Any, output: int) -> bool:
     )
 
 
-def spans(clip: Clip, progress: Progress) -> Iterator[Tensor]:
+def spans(clip: Clip, progress: Progress | None = None) -> Iterator[Tensor]:
     """Decode a clip's picture, counting frames."""
-    return picture_spans(clip, place, free_bytes=free_bytes(), on_frames=progress.step)
+    counted = None if progress is None else progress.part
+    return picture_spans(clip, place, free_bytes=free_bytes(), on_frames=counted)
 
 
 def decoded_images(clip: Clip, progress: Progress) -> Tensor:
     """Decode a clip's whole picture into one IMAGE."""
-    progress.phase("picture", clip.frames)
-    return image_from_spans(spans(clip, progress))
+    with progress.phase("picture", clip.frames):
+        return image_from_spans(spans(clip, progress))

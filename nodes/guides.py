@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from ..ltx_core.checkpoint.lora import LoraUse
+from ..ltx_core.checkpoint.lora import Lora, LoraUse
+from ..ltx_core.conditioning.guides import Guide, Reference
+from ..ltx_core.media.image import Fit
 from ..ltx_core.sampling import bundle as core
 from .choices import choice, problem
 from .clips import FOLLOW, frames_of
@@ -13,6 +15,7 @@ from .sockets import GuidesSocket, ModelSocket, frames_from_image
 
 SAME = -1.0
 OF_GENERATION = -1
+FITS = {"crop": Fit.CENTER_CROP, "pad": Fit.REFLECT_PAD}
 
 
 class LTX2Guide(io.ComfyNode):
@@ -56,7 +59,7 @@ class LTX2Guide(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "fit",
-                    options=["crop", "pad"],
+                    options=[*FITS],
                     default="crop",
                     tooltip="How a picture of another shape fits: crop its edges, or pad them.",
                     **ADVANCED,
@@ -85,14 +88,15 @@ class LTX2Guide(io.ComfyNode):
         fit: str = "crop",
         compression: int = OF_GENERATION,
     ) -> io.NodeOutput:
-        more = (guides or core.Guides()).with_image(
-            frames_from_image(image[:1])[0],
-            seconds=time,
+        guide = Guide(
+            frames=frames_from_image(image[:1]),
+            time=time,
             strength=strength,
-            strength_stage_2=None if strength_stage_2 < 0 else strength_stage_2,
-            fit=fit,
-            compression=None if compression < 0 else compression,
+            later_strength=None if strength_stage_2 < 0 else strength_stage_2,
+            fit=FITS[fit],
+            crf=None if compression < 0 else compression,
         )
+        more = (guides or core.Guides()).with_guide(guide)
         lines = ["only the first picture of the batch is used"] if len(image) > 1 else []
         return io.NodeOutput(more, ui=told(*lines, notices=lines))
 
@@ -139,19 +143,23 @@ def _reference_inputs() -> list[Any]:
     ]
 
 
-def _referenced(
-    guides: core.Guides | None, lora: Any, clip: tuple[Any, Any], mask: Any, strength: float
-) -> core.Guides:
-    frames, rate = clip
-    return (guides or core.Guides()).with_reference(
-        frames,
-        rate,
+def _reference(
+    lora: Lora, video: Any, images: Any, mask: Any, attention: float, frame_rate: float
+) -> Reference:
+    frames, rate = frames_of(video, images, frame_rate)
+    return Reference(
+        frames=frames,
+        frame_rate=rate,
+        attention=attention,
+        mask=None if mask is None else mask.detach().float().cpu(),
         downscale=lora.reference_downscale,
         temporal_scale=lora.reference_temporal_scale,
-        attention_strength=strength,
-        mask=mask,
-        name=lora.name,
     )
+
+
+def _line(lora: Lora, reference: Reference) -> str:
+    count = reference.frames.shape[0]
+    return f"{lora.name}: {count} frames of reference, sides 1/{lora.reference_downscale}"
 
 
 class LTX2Reference(io.ComfyNode):
@@ -185,12 +193,9 @@ class LTX2Reference(io.ComfyNode):
         frame_rate: float = FOLLOW,
     ) -> io.NodeOutput:
         lora = core.load_lora(files.find("lora", lora_name)).lora
-        clip = frames_of(video, images, frame_rate)
-        more = _referenced(guides, lora, clip, mask, attention_strength)
-        return io.NodeOutput(
-            more.with_lora(LoraUse(lora, strength)),
-            ui=told(f"{lora.name}: reference at 1/{lora.reference_downscale} size"),
-        )
+        reference = _reference(lora, video, images, mask, attention_strength, frame_rate)
+        more = (guides or core.Guides()).with_reference(reference, LoraUse(lora, strength))
+        return io.NodeOutput(more, ui=told(_line(lora, reference)))
 
     @classmethod
     def validate_inputs(cls, lora_name: Any = None) -> bool | str:
@@ -235,10 +240,10 @@ class LTX2ICLora(io.ComfyNode):
     ) -> io.NodeOutput:
         lora = core.load_lora(files.find("lora", lora_name)).lora
         report = model.match(lora)
-        clip = frames_of(video, images, frame_rate)
+        reference = _reference(lora, video, images, mask, attention_strength, frame_rate)
         return io.NodeOutput(
             model.with_lora(LoraUse(lora, strength)),
-            _referenced(guides, lora, clip, mask, attention_strength),
+            (guides or core.Guides()).with_reference(reference),
             str(report),
             ui=told(str(report), matched=report.matched, total=report.total),
         )

@@ -31,7 +31,9 @@ class LTX2DecodeVideo(io.ComfyNode):
                 VideoVAESocket.Input("video_vae", tooltip="From Load Video VAE."),
             ],
             outputs=[
-                ClipSocket.Output(display_name="clip", tooltip="To Save Video: needs little memory."),
+                ClipSocket.Output(
+                    display_name="clip", tooltip="To Save Video: needs little memory."
+                ),
                 io.Image.Output(display_name="images", tooltip="All frames, held in memory."),
                 io.Float.Output(display_name="frame_rate", tooltip="Frames per second."),
             ],
@@ -43,8 +45,7 @@ class LTX2DecodeVideo(io.ComfyNode):
         clip = Clip(latent=latent.with_audio(None), video_vae=video_vae)
         images = None
         if is_linked(cls.hidden, 1):
-            with Progress(cls.hidden.unique_id) as progress:
-                images = decoded_images(clip, progress)
+            images = decoded_images(clip, Progress.of_this_node())
         return io.NodeOutput(clip, images, float(latent.frame_rate))
 
 
@@ -72,13 +73,11 @@ class LTX2EncodeVideo(io.ComfyNode):
                 ),
             ],
             outputs=[LatentSocket.Output(display_name="latent", tooltip="Picture without sound.")],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, images: Any, video_vae: core.VideoVAE, frame_rate: float) -> io.NodeOutput:
-        with Progress(cls.hidden.unique_id) as progress:
-            progress.phase("picture")
+        with Progress.of_this_node().phase("picture"):
             latent, lines = encode_frames(
                 frames_from_image(images),
                 exact_rate(frame_rate),
@@ -128,7 +127,9 @@ class LTX2FromLatent(io.ComfyNode):
             **also_called("concat av latent", "convert latent"),
             inputs=[
                 io.Latent.Input(
-                    "video", optional=True, tooltip="Picture; or both, as core's audio-video latent."
+                    "video",
+                    optional=True,
+                    tooltip="Picture; or both, as core's audio-video latent.",
                 ),
                 io.Latent.Input("audio", optional=True, tooltip="Sound."),
                 io.Float.Input(

@@ -13,8 +13,8 @@ from .host.progress import check
 from .report import told
 from .sockets import (
     AudioVAESocket,
-    ModelsSocket,
     ModelSocket,
+    ModelsSocket,
     TextEncoderSocket,
     UpscalerSocket,
     VideoVAESocket,
@@ -38,7 +38,7 @@ class LTX2Load(io.ComfyNode):
                 io.Combo.Input(
                     "unet_name",
                     display_name="model",
-                    options=choice("transformer"),
+                    options=choice("checkpoint"),
                     tooltip="The checkpoint, from models/checkpoints. A distilled one is quick.",
                 ),
                 io.Combo.Input(
@@ -108,7 +108,7 @@ class LTX2Load(io.ComfyNode):
         memory_budget: int = 0,
     ) -> io.NodeOutput:
         del hold_weights  # one choice so far
-        model = core.load_model(files.find("transformer", unet_name), check)
+        model = core.load_model(files.find("checkpoint", unet_name), check)
         text = core.load_text(files.find("text_encoder", clip_name), model, check)
         scaler = choices.upscaler(upscale_model, model.generation)
         lora = choices.distilled_lora(distilled_lora, model.generation)
@@ -134,7 +134,7 @@ class LTX2Load(io.ComfyNode):
         distilled_lora: Any = None,
     ) -> bool | str:
         return problem(
-            unet_name=("transformer", unet_name),
+            unet_name=("checkpoint", unet_name),
             clip_name=("text_encoder", clip_name),
             video_vae=("video_vae", video_vae),
             audio_vae=("audio_vae", audio_vae),
@@ -169,7 +169,7 @@ class LTX2LoadModel(io.ComfyNode):
                 io.Combo.Input(
                     "unet_name",
                     display_name="model",
-                    options=choice("transformer"),
+                    options=choice("checkpoint"),
                     tooltip="The checkpoint, from models/checkpoints. A dev one is for guidance.",
                 )
             ],
@@ -178,12 +178,12 @@ class LTX2LoadModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, unet_name: str) -> io.NodeOutput:
-        model = core.load_model(files.find("transformer", unet_name), check)
+        model = core.load_model(files.find("checkpoint", unet_name), check)
         return io.NodeOutput(model, ui=told(f"{model.source}: LTX-{model.generation}"))
 
     @classmethod
     def validate_inputs(cls, unet_name: Any = None) -> bool | str:
-        return problem(unet_name=("transformer", unet_name))
+        return problem(unet_name=("checkpoint", unet_name))
 
 
 class LTX2LoadTextEncoder(io.ComfyNode):
@@ -303,7 +303,9 @@ class LTX2LoadUpscaler(io.ComfyNode):
 
     @classmethod
     def execute(cls, upscale_model: str) -> io.NodeOutput:
-        return io.NodeOutput(core.load_upscaler(files.find("latent_upscaler", upscale_model), check))
+        return io.NodeOutput(
+            core.load_upscaler(files.find("latent_upscaler", upscale_model), check)
+        )
 
     @classmethod
     def validate_inputs(cls, upscale_model: Any = None) -> bool | str:
@@ -351,7 +353,9 @@ class LTX2LoadLora(io.ComfyNode):
         use = LoraUse(core.load_lora(files.find("lora", lora_name)).lora, strength)
         report = model.match(use.lora)
         return io.NodeOutput(
-            model.with_lora(use), str(report), ui=told(str(report), matched=report.matched, total=report.total)
+            model.with_lora(use),
+            str(report),
+            ui=told(str(report), matched=report.matched, total=report.total),
         )
 
     @classmethod

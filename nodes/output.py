@@ -16,7 +16,7 @@ from .clips import decoded_images, is_linked, spans
 from .host import files
 from .host.api import ADVANCED, also_called, io, video_from_file
 from .host.memory import place
-from .host.progress import Progress, check
+from .host.progress import Progress
 from .report import told
 from .sockets import ClipSocket, audio_value, sound_from_audio, spans_from_image
 
@@ -51,7 +51,9 @@ class LTX2SaveVideo(io.ComfyNode):
             **also_called("save mp4", "export video", "video combine"),
             inputs=[
                 ClipSocket.Input(
-                    "clip", optional=True, tooltip="From Generate or Decode Video: needs little memory."
+                    "clip",
+                    optional=True,
+                    tooltip="From Generate or Decode Video: needs little memory.",
                 ),
                 io.Image.Input("images", optional=True, tooltip="Or frames held in memory."),
                 io.Audio.Input(
@@ -111,14 +113,14 @@ class LTX2SaveVideo(io.ComfyNode):
         frame_rate: float = DEFAULT_RATE,
     ) -> io.NodeOutput:
         del loudness  # one choice so far
-        with Progress(cls.hidden.unique_id) as progress:
-            source = _source(clip, images, audio, video, frame_rate, progress)
-            seed = source.facts.get("seed")
-            prefix = filename_prefix.replace("%seed%", "" if seed is None else str(seed))
-            path, name, subfolder = files.output_path(
-                prefix, f".{format}", width=source.size[0], height=source.size[1]
-            )
-            progress.phase("picture", source.frames)
+        progress = Progress.of_this_node()
+        source = _source(clip, images, audio, video, frame_rate, progress)
+        seed = source.facts.get("seed")
+        prefix = filename_prefix.replace("%seed%", "" if seed is None else str(seed))
+        path, name, subfolder = files.output_path(
+            prefix, f".{format}", width=source.size[0], height=source.size[1]
+        )
+        with progress.phase("picture", source.frames):
             written = write_clip(
                 path,
                 source.pictures,
@@ -127,8 +129,8 @@ class LTX2SaveVideo(io.ComfyNode):
                 format=format,
                 quality=quality,
                 metadata=_metadata(cls.hidden, source.facts, progress) if _kept() else None,
-                check=check,
-                on_frames=progress.step,
+                check=progress.check,
+                on_frames=progress.part,
             )
         facts = _facts(written, source.facts, progress)
         shown = {"images": [{"filename": name, "subfolder": subfolder, "type": "output"}]}
@@ -162,11 +164,11 @@ class LTX2DecodeClip(io.ComfyNode):
     @classmethod
     def execute(cls, clip: Clip) -> io.NodeOutput:
         images = audio = None
-        with Progress(cls.hidden.unique_id) as progress:
-            if is_linked(cls.hidden, 1):
-                images = decoded_images(clip, progress)
-            if is_linked(cls.hidden, 2):
-                progress.phase("sound")
+        progress = Progress.of_this_node()
+        if is_linked(cls.hidden, 1):
+            images = decoded_images(clip, progress)
+        if is_linked(cls.hidden, 2):
+            with progress.phase("sound"):
                 audio = audio_value(*_sound_of(clip))
         return io.NodeOutput(clip, images, audio, float(clip.latent.frame_rate))
 
@@ -192,10 +194,10 @@ def _source(
     sound = None if audio is None else sound_from_audio(audio)
     if clip is not None:
         if sound is None and clip.latent.audio is not None and clip.audio_vae is not None:
-            progress.phase("sound")
-            sound = _sound_of(clip)
+            with progress.phase("sound"):
+                sound = _sound_of(clip)
         return Source(
-            pictures=spans(clip, progress),
+            pictures=spans(clip),
             frames=clip.frames,
             size=clip.size,
             frame_rate=clip.latent.frame_rate,

@@ -11,7 +11,7 @@ from ..ltx_core.text.negative import DEFAULT_NEGATIVE
 from .host import files
 from .host.api import ADVANCED, also_called, io
 from .host.memory import place
-from .host.progress import Progress, check
+from .host.progress import Progress
 from .report import told
 from .sockets import ContextSocket, ModelsSocket, TextEncoderSocket
 
@@ -41,22 +41,20 @@ def _negative_input(**more: Any) -> Any:
     )
 
 
-def _encoded(
-    node: Any, text: core.Text, prompt: str, negative_prompt: str, *notes: str
-) -> io.NodeOutput:
+def _encoded(text: core.Text, prompt: str, negative_prompt: str, *notes: str) -> io.NodeOutput:
     """Encode both texts, one phase of progress, and report."""
-    with Progress(node.hidden.unique_id) as progress:
-        progress.phase("text", text.encoder.gemma.network.config.num_layers + 1)
+    progress = Progress.of_this_node()
+    with progress.phase("text"):
         context = encode_pair(
             text.encoder,
             text.cache,
             prompt,
             negative_prompt,
             place,
-            check=check,
-            on_progress=lambda done, _: progress.step(done),
+            check=progress.check,
+            on_progress=progress.part,
         )
-    context = replace(context, seconds=progress.seconds.get("text", 0.0))
+    context = replace(context, seconds=progress.seconds["text"])
     lines = [*([] if prompt.strip() else [EMPTY]), *notes]
     return io.NodeOutput(context, ui=told(*lines, notices=lines))
 
@@ -83,7 +81,6 @@ class LTX2Prompt(io.ComfyNode):
                 _negative_input(**ADVANCED),
             ],
             outputs=[ContextSocket.Output(display_name="context", tooltip="To Generate.")],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -91,7 +88,7 @@ class LTX2Prompt(io.ComfyNode):
         cls, models: core.Bundle, prompt: str, prompt_enhance: bool, negative_prompt: str
     ) -> io.NodeOutput:
         notes = [NOT_ENHANCED] if prompt_enhance else []
-        return _encoded(cls, models.text, prompt, negative_prompt, *notes)
+        return _encoded(models.text, prompt, negative_prompt, *notes)
 
 
 class LTX2EncodePrompt(io.ComfyNode):
@@ -110,13 +107,14 @@ class LTX2EncodePrompt(io.ComfyNode):
                 *_prompt_inputs(),
                 _negative_input(),
             ],
-            outputs=[ContextSocket.Output(display_name="context", tooltip="To the stage samplers.")],
-            hidden=[io.Hidden.unique_id],
+            outputs=[
+                ContextSocket.Output(display_name="context", tooltip="To the stage samplers.")
+            ],
         )
 
     @classmethod
     def execute(cls, text_encoder: core.Text, prompt: str, negative_prompt: str) -> io.NodeOutput:
-        return _encoded(cls, text_encoder, prompt, negative_prompt)
+        return _encoded(text_encoder, prompt, negative_prompt)
 
 
 class LTX2AVSPrompt(io.ComfyNode):
@@ -203,7 +201,9 @@ class LTX2LoadContext(io.ComfyNode):
                     tooltip="A file of Save Prompt Context, in ComfyUI's input folder.",
                 )
             ],
-            outputs=[ContextSocket.Output(display_name="context", tooltip="To Generate or a stage.")],
+            outputs=[
+                ContextSocket.Output(display_name="context", tooltip="To Generate or a stage.")
+            ],
         )
 
     @classmethod

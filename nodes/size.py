@@ -118,7 +118,9 @@ class LTX2EmptyLatent(io.ComfyNode):
                     "audio", default=True, tooltip="Make sound with the picture. On is good."
                 ),
             ],
-            outputs=[LatentSocket.Output(display_name="latent", tooltip="Blank picture and sound.")],
+            outputs=[
+                LatentSocket.Output(display_name="latent", tooltip="Blank picture and sound.")
+            ],
         )
 
     @classmethod

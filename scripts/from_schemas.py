@@ -86,7 +86,12 @@ def help_page(schema: io.Schema) -> str:
     text: Help = HELP[schema.node_id]
     lines = [f"# {schema.display_name}", "", schema.description or "", ""]
     if schema.inputs:
-        lines += ["## Inputs", "", "| name | range | default | meaning |", "| --- | --- | --- | --- |"]
+        lines += [
+            "## Inputs",
+            "",
+            "| name | range | default | meaning |",
+            "| --- | --- | --- | --- |",
+        ]
         lines += [_input_row(entry) for entry in schema.inputs]
         lines += [""]
     if schema.outputs:

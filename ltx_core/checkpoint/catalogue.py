@@ -87,6 +87,8 @@ CATALOGUE: Sequence[PublishedFile] = (
         ("ltx-2.3-22b-dev-nvfp4", 21.7), quantised=True),
     *_files(_LTX23, "2.3", "loras", "lora",
         ("ltx-2.3-22b-distilled-lora-384", 7.6), ("ltx-2.3-22b-distilled-lora-384-1.1", 7.6)),
+    *_files(f"{_LTX23}-22b-IC-LoRA-Union-Control", "2.3", "loras", "lora",
+        ("ltx-2.3-22b-ic-lora-union-control-ref0.5", 0.654)),
     *_files(_LTX23, "2.3", _UPSCALERS, "latent_upscaler",
         ("ltx-2.3-spatial-upscaler-x2-1.1", 0.996), ("ltx-2.3-spatial-upscaler-x2-1.0", 0.996),
         ("ltx-2.3-spatial-upscaler-x1.5-1.0", 1.09), ("ltx-2.3-temporal-upscaler-x2-1.0", 0.262)),

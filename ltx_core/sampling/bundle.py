@@ -14,8 +14,9 @@ from ..checkpoint.compatible import check_together, require
 from ..checkpoint.facts import FileFacts
 from ..checkpoint.identify import identify
 from ..checkpoint.lora import Lora, LoraMatch, LoraUse, match, read_lora
-from ..checkpoint.part import Part
+from ..checkpoint.part import Part, Place
 from ..checkpoint.weights import Weights, open_weights
+from ..conditioning.guides import Guide, Reference
 from ..errors import LTX2Error
 from ..latents import AUDIO_BINS, AUDIO_CHANNELS, VIDEO_CHANNELS, AVLatent
 from ..ops.layers import Check, never_cancelled
@@ -25,7 +26,10 @@ from ..transformer.load import transformer_part
 from ..transformer.model import Transformer
 from ..upscaler.load import upscaler_part
 from ..upscaler.model import Upscaler
+from ..video_vae.decoder import VideoDecoder
+from ..video_vae.encoder import VideoEncoder
 from ..video_vae.load import video_decoder_part, video_encoder_part
+from ..video_vae.preview import preview_factors
 from ..video_vae.statistics import Statistics, read_statistics
 from .context import ContextCache
 
@@ -73,14 +77,34 @@ class Text:
     cache: ContextCache = field(default_factory=ContextCache)
 
 
+class PreviewColours:
+    """The map from a latent cell to RGB of one decoder; computed at first use, then kept."""
+
+    def __init__(self, decoder: Part[VideoDecoder]) -> None:
+        self._decoder = decoder
+        self._known: Tensor | None = None
+
+    def get(self, place: Place) -> Tensor:
+        """Return the factors [C + 1, 3], float32 on the CPU."""
+        if self._known is None:
+            with torch.no_grad(), place(self._decoder) as decoder:
+                self._known = preview_factors(decoder)
+        return self._known
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._known = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class VideoVAE:
     """Encoder, decoder and statistics of one file."""
 
-    encoder: Part[Any]
-    decoder: Part[Any]
+    encoder: Part[VideoEncoder]
+    decoder: Part[VideoDecoder]
     statistics: Statistics
     facts: FileFacts
+    colours: PreviewColours
 
     @property
     def source(self) -> str:
@@ -101,6 +125,23 @@ class AudioVAE:
     def source(self) -> str:
         """Name the file."""
         return self.facts.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Guides:
+    """What a stage is shown: pictures, reference clips, and the IC-LoRAs that read them."""
+
+    guides: tuple[Guide, ...] = ()
+    references: tuple[Reference, ...] = ()
+    loras: tuple[LoraUse, ...] = ()
+
+    def with_guide(self, guide: Guide) -> "Guides":
+        """Return the same with one picture more."""
+        return replace(self, guides=(*self.guides, guide))
+
+    def with_reference(self, reference: Reference, *loras: LoraUse) -> "Guides":
+        """Return the same with one reference more, and the LoRA that reads it."""
+        return replace(self, references=(*self.references, reference), loras=(*self.loras, *loras))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -193,11 +234,13 @@ def load_video_vae(path: Path, check: Check = never_cancelled) -> VideoVAE:
     """Load the video VAE of a checkpoint or of a file of its own."""
     facts = require(identify(path), "video_vae")
     weights = open_weights(path)
+    decoder = video_decoder_part(weights, check=check)
     return VideoVAE(
         encoder=video_encoder_part(weights, check=check),
-        decoder=video_decoder_part(weights, check=check),
+        decoder=decoder,
         statistics=read_statistics(weights),
         facts=facts,
+        colours=PreviewColours(decoder),
     )
 
 

@@ -18,9 +18,9 @@ from ..grid import AUDIO_LATENTS_PER_SECOND, LatentShape, audio_latent_frames, f
 from ..latents import AVLatent
 from ..media.colour import to_core_range
 from ..memory.tiles import plan_decode, plan_encode
+from ..video_vae.cost import decode_bytes, encode_bytes
 from ..video_vae.decode import decode_spans
 from ..video_vae.encode import encode
-from ..video_vae.memory import decode_bytes, encode_bytes
 from .bundle import AudioVAE, VideoVAE
 
 
@@ -73,10 +73,16 @@ def picture_spans(
     part = clip.video_vae.decoder
     shape = LatentShape(*video.shape[2:])
     budget = min(free_bytes, clip.memory_budget) if clip.memory_budget else free_bytes
-    needed = decode_bytes(part.network, shape.height, shape.width)
     done = 0
-    with torch.no_grad(), place(part, activation_bytes=min(needed, budget)) as decoder:
-        tiles = plan_decode(shape, budget, lambda h, w: decode_bytes(part.network, h, w))
+
+    def needed(height: int, width: int, itemsize: int = 4) -> int:
+        config = part.network.config
+        return decode_bytes(config, height, width, itemsize=itemsize, frames=shape.frames)
+
+    wished = min(needed(shape.height, shape.width), budget)
+    with torch.no_grad(), place(part, activation_bytes=wished) as decoder:
+        itemsize = decoder.dtype.itemsize
+        tiles = plan_decode(shape, budget, lambda h, w: needed(h, w, itemsize))
         latent = video.to(decoder.device, decoder.dtype)
         for span in decode_spans(decoder, latent, tiles=tiles, noise_seed=clip.seed):
             yield span.float().cpu()
@@ -146,7 +152,11 @@ def encode_frames(
         lines.append(f"{count} -> {kept} frames")
     part = video_vae.encoder
     shape = LatentShape((kept - 1) // 8 + 1, rows // 32, columns // 32)
-    tiles = plan_encode(shape, free_bytes, lambda h, w: encode_bytes(part.network, h, w))
+    tiles = plan_encode(
+        shape,
+        free_bytes,
+        lambda h, w: encode_bytes(part.network.config, h, w, itemsize=4, frames=kept),
+    )
     pixels = to_core_range(cut).transpose(0, 1).unsqueeze(0)  # [1, 3, F, H, W]
     with torch.no_grad(), place(part) as encoder:
         latent = encode(encoder, pixels, tiles=tiles).float().cpu()

@@ -141,10 +141,19 @@ class OfficialNoise:
     One value serves one run, because later stages continue the generator of the first.
     """
 
-    def __init__(self, seed: int, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, seed: int, dtype: torch.dtype = torch.float32, *, state: Tensor | None = None
+    ) -> None:
         self._seed = seed
         self._dtype = dtype
         self._generator = generator_of(seed)
+        if state is not None:  # an earlier stage ran elsewhere
+            self._generator.set_state(state)
+
+    @property
+    def state(self) -> Tensor:
+        """Where the generator is; hand it to the source of the next stage."""
+        return self._generator.get_state()
 
     def initial(self, stage: int, shapes: Streams[NoiseShape]) -> Streams[Tensor]:
         """Draw what a stage begins with; stages must come in order."""

@@ -10,13 +10,15 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from ..checkpoint.part import Part, Place
 from ..conditioning.items import Item
 from ..conditioning.state import LatentState
 from ..errors import LTX2Error
 from ..latents import AVLatent, Streams
 from ..ops.layers import Check, never_cancelled
 from ..transformer.config import TransformerConfig
-from ..upscaler.model import upscale
+from ..upscaler.model import Upscaler, upscale
+from ..video_vae.statistics import Statistics
 from .models import Models, Request
 from .noise import NoiseSource, OwnNoise
 from .preflight import UPSCALERS, check_run, fitted_guidance
@@ -62,6 +64,8 @@ def run_recipe(
     noise: NoiseSource | None = None,  # None: our own order, from `seed`
     encoded: Encoded | None = None,  # None: by the models' video encoder
     audio: bool = True,  # False: picture only
+    first_stage: int = 1,  # number of the recipe's first stage, where others ran before
+    from_noise: bool | None = None,  # noise covers the start wholly; None: in stage 1 only
     max_batch_size: int = 1,  # guidance passes per call of the transformer
     calls: Calls = Calls(),
 ) -> Result:
@@ -78,7 +82,7 @@ def run_recipe(
     clock = _Clock(calls)
     done: list[StageResult] = []
     with torch.no_grad():
-        for number, stage in enumerate(recipe.stages, start=1):
+        for number, stage in enumerate(recipe.stages, start=first_stage):
             start = _first(stage, request) if not done else _next(models, request, done, clock)
             plans, changes = fitted_guidance(
                 stage.guidance, models.transformer.network.config.num_layers
@@ -94,6 +98,7 @@ def run_recipe(
                 items=_told(stage, number, models, request, start, encoded, clock),
                 frozen=request.frozen,
                 noise=source,
+                from_noise=number == 1 if from_noise is None else from_noise,
             )
             with clock.phase(f"stage {number}"):
                 done.append(_walked(given, stage, models, max_batch_size, calls))
@@ -139,8 +144,10 @@ def _next(models: Models, request: Request, done: list[StageResult], clock: _Clo
     latent = done[-1].latent
     if latent.video is None:
         return latent
+    upscaler, statistics = models.upscaler, models.statistics
+    assert upscaler is not None and statistics is not None, "checked before the run"
     with clock.phase("upscale"):
-        larger = _upscaled(models, latent.video)
+        larger = upscaled_latent(latent.video, upscaler, statistics, models.place)
     wanted = request.clip.video
     assert wanted is not None
     if larger.shape != wanted.shape:
@@ -153,12 +160,13 @@ def _next(models: Models, request: Request, done: list[StageResult], clock: _Clo
     return latent.with_video(larger)
 
 
-def _upscaled(models: Models, latent: Tensor) -> Tensor:
-    part, statistics = models.upscaler, models.statistics
-    assert part is not None and statistics is not None, "checked before the run"
-    needed = part.network.activation_bytes(*latent.shape[2:]) * latent.shape[0]
-    with models.place(part, activation_bytes=needed) as upscaler:
-        return upscale(upscaler, latent, statistics).float().cpu()
+def upscaled_latent(
+    latent: Tensor, upscaler: Part[Upscaler], statistics: Statistics, place: Place
+) -> Tensor:
+    """Return a normalised latent [B, C, F, h, w] enlarged, on the CPU in float32."""
+    needed = upscaler.network.activation_bytes(*latent.shape[2:]) * latent.shape[0]
+    with place(upscaler, activation_bytes=needed) as network:
+        return upscale(network, latent, statistics).float().cpu()
 
 
 def _told(

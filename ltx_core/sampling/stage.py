@@ -46,11 +46,12 @@ class StageInput:
     items: Streams[list[Item]]
     frozen: Streams[bool]
     noise: NoiseSource
+    from_noise: bool  # noise covers the start wholly, else as far as the first sigma says
 
     @property
     def noise_scale(self) -> float:
-        """How much noise covers the start: all of it in stage 1, later as the first sigma says."""
-        return 1.0 if self.number == 1 else self.sigmas[0]
+        """How much noise covers the start."""
+        return 1.0 if self.from_noise else self.sigmas[0]
 
 
 def run_stage(

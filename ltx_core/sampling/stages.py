@@ -74,7 +74,9 @@ class Overrides:
         def one(guidance: Guidance, cfg: float | None) -> Guidance:
             changed = replace(guidance, **shared)
             changed = changed if cfg is None else replace(changed, cfg=cfg)
-            return replace(changed, stg_blocks=changed.stg_blocks or stg_blocks)
+            if not changed.wants_perturbed or changed.stg_blocks:
+                return changed
+            return replace(changed, stg_blocks=stg_blocks)
 
         return each(one, guidance, Streams(self.cfg, self.audio_cfg))
 
