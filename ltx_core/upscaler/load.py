@@ -8,6 +8,7 @@ from ..checkpoint.part import Part
 from ..checkpoint.section import Section
 from ..checkpoint.weights import Weights
 from ..errors import LTX2Error
+from ..ops.attention import AttentionFn, sdpa
 from ..ops.layers import Check, LayerFactory, never_cancelled
 from .config import UpscalerConfig, inferred_config
 from .keys import UPSCALER
@@ -15,13 +16,20 @@ from .model import Upscaler
 
 
 def upscaler_part(
-    weights: Weights, *, layers: LayerFactory = nn, check: Check = never_cancelled
+    weights: Weights,
+    *,
+    layers: LayerFactory = nn,
+    attention: AttentionFn = sdpa,
+    check: Check = never_cancelled,
 ) -> Part[Upscaler]:
     """Build the upscaler a file holds, on the meta device.
 
-    The part's generation is "" where the file states no version: upscalers of different generations
-    can look alike. Raises LTX2Error `wrong_role` (no upscaler) or `config_unsupported`.
+    `attention` is taken as by all loaders; an upscaler has none. The part's generation is "" where
+    the file states no version: upscalers of different generations can look alike.
+
+    Raises LTX2Error `wrong_role` (no upscaler) or `config_unsupported`.
     """
+    del attention
     if "initial_conv.weight" not in weights or "final_conv.weight" not in weights:
         raise LTX2Error(
             f"{weights.name} is not a latent upscaler.",

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.attention import AttentionFn, sdpa
-from .layers import TimeEmbedding, norm_of
+from .layers import TimeConv, TimeEmbedding, norm_of
 from .patches import depth_to_space, space_to_depth
 from .stream import Stage, Stream
 from .wiring import Wiring
@@ -217,3 +217,15 @@ class Upsample(nn.Module):
         if frames and self.stride[0] == 2 and stream.begins(self):
             y = y[:, :, 1:]  # the first latent frame stands for one frame only
         return y
+
+
+def stages_of(blocks: nn.ModuleList) -> list[Stage]:
+    """Return blocks as stages of a run."""
+    found: list[Stage] = []
+    for block in blocks:
+        if isinstance(block, ResBlocks):
+            found += block.stages()
+        else:
+            assert isinstance(block, ResBlock | FrameAttention | Downsample | Upsample | TimeConv)
+            found.append(Stage(block, block.growth))
+    return found

@@ -71,7 +71,8 @@ def encode_bytes(
 def kept_elements(config: EncoderConfig | DecoderConfig) -> int:
     """Return what layers keep between pieces, in elements per spatial latent cell."""
     decodes = isinstance(config, DecoderConfig)
-    return int(sum(s.kept for s in (_decoder_steps if decodes else _encoder_steps)(config)))
+    steps = _decoder_steps(config) if decodes else _encoder_steps(config)
+    return int(sum(step.kept for step in steps))
 
 
 def _bytes(

@@ -122,7 +122,7 @@ def decode_spans(
     their number. With tiles of rows and columns each tile is decoded as a picture of its own and
     faded into its neighbours; the clip still streams, tile beside tile, and what tiles keep between
     chunks rests where the latent lies. Tiles of time are clips of their own, faded likewise.
-    Spans have the dtype and the device of the latent.
+    Spans have the dtype and the device of the latent: one on the CPU keeps them off the decoder's.
 
     Raises LTX2Error `size` for a latent the decoder cannot pad.
     """

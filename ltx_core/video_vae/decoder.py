@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from ..errors import LTX2Error
 from ..ops.attention import AttentionFn, sdpa
 from ..ops.layers import Check, LayerFactory, never_cancelled
-from .blocks import FrameAttention, ResBlock, ResBlocks, Upsample
+from .blocks import FrameAttention, ResBlock, ResBlocks, Upsample, stages_of
 from .config import Block, BlockKind, DecoderConfig
 from .layers import Padding, TimeEmbedding, norm_of
 from .patches import unpatchify
 from .statistics import ChannelStatistics, Statistics
-from .stream import Stage, Stream, run_stages, stages_of
+from .stream import Stage, Stream, run_stages
 from .wiring import Wiring
 
 #: The noise level a timestep-conditioned decoder is told, and the share of noise it is given.

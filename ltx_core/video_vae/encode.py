@@ -78,6 +78,7 @@ def encode_spans(
     """
     if not encoder.config.streams:
         spans = _one_span(encoder, list(spans))
+    assert tiles is None or len(tiles.frames) == 1, "tiles of time are for `encode`"
     rows, columns = _whole_sides() if tiles is None else (tiles.height, tiles.width)
     scale = encoder.config.scale
     parts = [(row, column, Stream(), list[Tensor]()) for row in rows for column in columns]
@@ -130,7 +131,7 @@ def _pieces(
     elements = None
     if piece_bytes is not None and encoder.config.streams:
         elements = piece_bytes // torch.empty((), dtype=encoder.dtype).element_size()
-    part = part.to(encoder.device, encoder.dtype)
+    part = part.to(encoder.device)
     # A causal encoder needs no word of the end: what a latent frame lacks then never comes.
     return encoder.pieces(part, stream, last=False, piece_elements=elements)
 

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from ..errors import LTX2Error
 from ..ops.attention import AttentionFn, sdpa
 from ..ops.layers import Check, LayerFactory, never_cancelled
-from .blocks import Downsample, FrameAttention, ResBlock, ResBlocks
+from .blocks import Downsample, FrameAttention, ResBlock, ResBlocks, stages_of
 from .config import Block, BlockKind, EncoderConfig
 from .layers import norm_of
 from .patches import patchify
 from .statistics import ChannelStatistics, Statistics
-from .stream import Stage, Stream, run_stages, stages_of
+from .stream import Stage, Stream, run_stages
 from .wiring import Wiring
 
 
@@ -65,7 +65,9 @@ class VideoEncoder(nn.Module):
         return self.per_channel_statistics.value
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Encode a whole clip at once; frames beyond the last full latent frame are left out.
+        """Encode a whole clip at once, in the encoder's dtype.
+
+        Frames beyond the last full latent frame are left out.
 
         Raises LTX2Error `size` if the sides are no multiples of the scale.
         """
@@ -100,7 +102,12 @@ class VideoEncoder(nn.Module):
             Stage(self._finish, self.conv_out.growth),
         ]
         yield from run_stages(
-            frames, stages, stream, last=last, piece_elements=piece_elements, check=self.check
+            frames.to(self.dtype),
+            stages,
+            stream,
+            last=last,
+            piece_elements=piece_elements,
+            check=self.check,
         )
 
     def _enter(self, x: Tensor, stream: Stream, last: bool) -> Tensor:

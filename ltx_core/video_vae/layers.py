@@ -113,6 +113,21 @@ def norm_of(
     return layers.GroupNorm(NORM_GROUPS, channels, eps=GROUP_NORM_EPS, device=device, dtype=dtype)
 
 
+class _Embedder(nn.Module):
+    """The checkpoint's extra level of names."""
+
+    def __init__(
+        self,
+        width: int,
+        layers: LayerFactory,
+        device: torch.device | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        self.linear_1 = layers.Linear(SINUSOID, width, device=device, dtype=dtype)
+        self.linear_2 = layers.Linear(width, width, device=device, dtype=dtype)
+
+
 class TimeEmbedding(nn.Module):
     """A noise level as scales and shifts: sinusoid, then two linear layers."""
 
@@ -125,9 +140,7 @@ class TimeEmbedding(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.timestep_embedder = nn.Module()  # the checkpoint's extra level of names
-        self.timestep_embedder.linear_1 = layers.Linear(SINUSOID, width, device=device, dtype=dtype)
-        self.timestep_embedder.linear_2 = layers.Linear(width, width, device=device, dtype=dtype)
+        self.timestep_embedder = _Embedder(width, layers, device, dtype)
 
     def forward(self, timestep: Tensor, dtype: torch.dtype) -> Tensor:
         """Turn `timestep` [B], float32, into [B, width] of `dtype`."""

@@ -6,7 +6,7 @@ looks ahead answers one frame late and catches up on the last piece. What a clip
 between two pieces is one `Stream`; the modules themselves remember nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -73,15 +73,6 @@ class Stage(NamedTuple):
     growth: float  # elements that come out per element that goes in
 
 
-def stages_of(blocks: Iterable[nn.Module]) -> list[Stage]:
-    """Return blocks as stages; a block of blocks says itself what its stages are."""
-    found: list[Stage] = []
-    for block in blocks:
-        own = getattr(block, "stages", None)
-        found += own() if own is not None else [Stage(block, block.growth)]
-    return found
-
-
 def run_stages(
     x: Tensor,  # [B, C, F, H, W]
     stages: Sequence[Stage],
@@ -120,6 +111,6 @@ def run_stages(
     yield x
 
 
-def frames_at_once(frame_elements: int, growth: float, piece_elements: int) -> int:
+def frames_at_once(frame_elements: float, growth: float, piece_elements: int) -> int:
     """Return how many frames of a stage's input make one piece."""
     return max(1, int(piece_elements / (frame_elements * max(1.0, growth))))
