@@ -70,11 +70,16 @@ class Predictor:
         self._prompts = each(self._fitting, states, prompts)
 
     def _fitting(self, state: LatentState, prompts: Prompts) -> Prompts:
-        """Bring contexts to the state's device and the transformer's dtype, once."""
+        """Bring contexts to the state's batch and device and the transformer's dtype, once."""
+        batch, device = state.tokens.shape[0], state.tokens.device
+
+        def fitted(context: Tensor) -> Tensor:
+            return context.to(device, self._dtype).expand(batch, -1, -1)
+
         negative = prompts.negative
         return Prompts(
-            positive=prompts.positive.to(state.tokens.device, self._dtype),
-            negative=None if negative is None else negative.to(state.tokens.device, self._dtype),
+            positive=fitted(prompts.positive),
+            negative=None if negative is None else fitted(negative),
         )
 
     def __call__(self, x: Streams[Tensor], sigma: float, step_index: int) -> Guided:
