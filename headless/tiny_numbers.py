@@ -14,19 +14,22 @@ Shape = tuple[int, ...]
 DEVIATIONS = (
     ("learnable_registers", 1.0),
     ("embed_tokens.weight", 0.2),
-    ("scale_shift_table", 0.3),
     ("adaln_single.linear.weight", 0.05),  # what modulates stays near one
     (".alpha", 0.1),
     (".beta", 0.1),
     (".bias", 0.02),
 )
+#: Tables that modulate: in float32, of this deviation.
+TABLE, TABLE_DEVIATION = "scale_shift_table", 0.3
 #: Part of a name -> factor on the usual deviation of a weight.
 GAINS = (
     ("decoder.conv_out.", 0.6),  # pictures and mel spectrograms inside their range
-    ("conv_post.", 0.03),  # sound far from full scale
+    ("vocoder.vocoder.conv_post.", 0.03),  # sound far from full scale
+    ("bwe_generator.conv_post.", 0.03),
+    ("conv_post.", 0.6),  # of 2.0, whose blocks add less
     ("resblocks.", 0.3),
 )
-#: Names that hold a norm's factor, beside one-dimensional weights.
+#: The fixed low-pass filters of the anti-aliased activations.
 FILTERS = (".upsample.filter", ".downsample.lowpass.filter")
 
 
@@ -57,14 +60,12 @@ class Numbers:
             return (1 + 0.1 * values).bfloat16()
         if len(shape) == 1 and name.endswith("weight"):
             return (self._norm + 0.05 * values).bfloat16()
-        values = values * _deviation(name, shape)
-        table = "scale_shift_table" in name
-        return values if table else values.bfloat16()
+        if TABLE in name:
+            return TABLE_DEVIATION * values
+        return (_deviation(name, shape) * values).bfloat16()
 
 
 def _deviation(name: str, shape: Shape) -> float:
-    if "scale_shift_table" in name:
-        return 0.3
     for ending, deviation in DEVIATIONS:
         if name.endswith(ending):
             return deviation
