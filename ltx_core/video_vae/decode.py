@@ -11,7 +11,7 @@ from ..grid import LatentShape
 from ..memory.tiles import AxisTile, Interval, TilePlan, in_frames, in_pixels, whole
 from .blending import AxisMasks, axis_masks, divided
 from .decoder import VideoDecoder
-from .stream import Stream
+from .stream import PARKED, Stream
 
 #: Latent frames that go through the decoder together, unless they are too large for one piece.
 CHUNK = 4
@@ -121,7 +121,7 @@ def decode_spans(
     Without `tiles` the frames are those of the whole computation, in memory that does not depend on
     their number. With tiles of rows and columns each tile is decoded as a picture of its own and
     faded into its neighbours; the clip still streams, tile beside tile, and what tiles keep between
-    chunks rests where the latent lies. Tiles of time are clips of their own, faded likewise.
+    chunks rests in RAM. Tiles of time are clips of their own, faded likewise.
     Spans have the dtype and the device of the latent: one on the CPU keeps them off the decoder's.
 
     Raises LTX2Error `size` for a latent the decoder cannot pad.
@@ -202,7 +202,6 @@ def _spans(
     frames = group[0].latent.shape[2]
     if not decoder.config.streams:
         chunk, piece_bytes = frames, None
-    rest = group[0].latent.device
     for start in range(0, frames, chunk):
         end = min(start + chunk, frames)
         if len(group) == 1:
@@ -212,7 +211,7 @@ def _spans(
         for tile in group:
             tile.stream.move(decoder.device)
             pieces = list(_chunk(decoder, tile, start, end, piece_bytes))
-            tile.stream.move(rest)
+            tile.stream.move(PARKED)
             if not pieces:
                 continue
             span = torch.cat(pieces, dim=2)

@@ -11,7 +11,7 @@ from ..memory.tiles import AxisTile, TilePlan, in_cells, in_frames, in_pixels, w
 from .blending import axis_masks, divided
 from .decode import PIECE_BYTES
 from .encoder import VideoEncoder
-from .stream import Stream
+from .stream import PARKED, Stream
 
 #: Frames that go through the encoder together, unless they are too large for one piece.
 CHUNK_FRAMES = 32
@@ -71,7 +71,7 @@ def encode_spans(
     """Encode a clip that comes span by span; beside the latent, memory does not grow with it.
 
     Frames beyond the last full latent frame are left out. Each tile of rows and columns is encoded
-    as a picture of its own; what it keeps between spans rests where the spans lie.
+    as a picture of its own; what it keeps between spans rests in RAM.
 
     Raises LTX2Error `size` if there is no frame, if the sides are no multiples of the scale, or if
     they change.
@@ -98,7 +98,7 @@ def encode_spans(
                 stream.move(encoder.device)
             done.extend(_pieces(encoder, part, stream, piece_bytes))
             if len(parts) > 1:
-                stream.move(span.device)
+                stream.move(PARKED)
     if not parts[0][3]:
         raise _refused("There are no frames to encode.")
     if len(parts) == 1:

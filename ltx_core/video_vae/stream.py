@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from ..ops.layers import Check
 
+#: Where what a tile keeps rests while its neighbours are at work: a plan counts one tile at a time.
+PARKED = torch.device("cpu")
+
 
 class Stream:
     """What the layers keep of one clip between its pieces, and what the whole clip shares."""
