@@ -19,8 +19,10 @@ from ltx2_pack.ltx_core.checkpoint.header import Header, TensorEntry
 from ltx2_pack.ltx_core.checkpoint.identify import facts_of, identify
 from ltx2_pack.ltx_core.checkpoint.lora import match, read_lora
 from ltx2_pack.ltx_core.checkpoint.lora_keys import is_module, lora_key, stream_of
+from ltx2_pack.ltx_core.checkpoint.part import place_on_cpu
 from ltx2_pack.ltx_core.checkpoint.weights import open_weights
 from ltx2_pack.ltx_core.errors import LTX2Error
+from ltx2_pack.ltx_core.transformer.load import transformer_part
 from safetensors.torch import save_file
 
 FILES = FOLDER / "loading" / "files"
@@ -108,6 +110,26 @@ def test_a_changed_file_is_refused_or_accepted(number, tmp_path):
         return
     with pytest.raises(LTX2Error) as caught:
         load_as(path, change["loaded_as"])
+    check_refusal(caught.value, change)
+
+
+TRANSFORMERS = [
+    change
+    for change in EXPECTED["_derived"]
+    if change["loaded_as"] == "transformer" and change["error"] in (None, *WHEN_LOADED)
+]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("change", TRANSFORMERS, ids=lambda change: change["drop_regex"])
+def test_a_transformer_with_something_missing_is_refused_or_loaded(change, tmp_path):
+    path = derived(FILES / change["from"], tmp_path / "changed.safetensors", change)
+    if change["error"] is None:
+        with place_on_cpu(transformer_part(open_weights(path))) as network:
+            assert not any(tensor.is_meta for tensor in network.state_dict().values())
+        return
+    with pytest.raises(LTX2Error) as caught, place_on_cpu(transformer_part(open_weights(path))):
+        pass
     check_refusal(caught.value, change)
 
 
