@@ -77,10 +77,12 @@ def rotary_table(
 def rotate(x: Tensor, table: RotaryTable, layout: RopeLayout = RopeLayout.SPLIT) -> Tensor:
     """Turn the channel pairs of `x` [B, H, N, K] by each token's angle."""
     if layout is RopeLayout.SPLIT:
-        first, second = x.chunk(2, dim=-1)  # each [B, H, N, K/2]
-        return torch.cat(
-            (first * table.cos - second * table.sin, second * table.cos + first * table.sin), dim=-1
-        )
+        halves = x.unflatten(-1, (2, -1))  # [B, H, N, 2, K/2]
+        turned = halves * table.cos.unsqueeze(-2)
+        first, second = halves.unbind(dim=-2)
+        turned.select(-2, 0).addcmul_(second, table.sin, value=-1)
+        turned.select(-2, 1).addcmul_(first, table.sin)
+        return turned.flatten(-2)
     cos = _in_heads(table.cos, x.shape[1])  # [B, H, N, K]
     sin = _in_heads(table.sin, x.shape[1])
     even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)

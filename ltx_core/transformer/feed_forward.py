@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..ops.layers import LayerFactory
+from ..ops.native import gelu_of
 
 
 class Widen(nn.Module):
@@ -26,7 +27,7 @@ class Widen(nn.Module):
         self.proj = layers.Linear(dim, wide, bias=bias, device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:  # [B, N, D] -> [B, N, 4D]
-        return nn.functional.gelu(self.proj(x), approximate="tanh")
+        return gelu_of(self.proj, x)
 
 
 class FeedForward(nn.Module):
@@ -67,4 +68,4 @@ class ContextProjection(nn.Module):
         self.linear_2 = layers.Linear(dim, dim, device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:  # [B, S, context_dim] -> [B, S, D]
-        return self.linear_2(nn.functional.gelu(self.linear_1(x), approximate="tanh"))
+        return self.linear_2(gelu_of(self.linear_1, x))

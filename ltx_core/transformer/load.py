@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checkpoint.part import Part
 from ..checkpoint.section import Section
@@ -12,6 +12,7 @@ from ..checkpoint.weights import Weights
 from ..errors import LTX2Error
 from ..ops.attention import AttentionFn, sdpa
 from ..ops.layers import Check, LayerFactory, never_cancelled
+from ..ops.native import native
 from .config import OFFICIAL, TransformerConfig
 from .keys import belongs, parameter_names, structure
 from .model import Transformer
@@ -40,7 +41,7 @@ def transformer_part(
     weights: Weights,
     *,
     streams: Streams = "av",
-    layers: LayerFactory = nn,
+    layers: LayerFactory = native,
     attention: AttentionFn = sdpa,
     check: Check = never_cancelled,
 ) -> Part[Transformer]:

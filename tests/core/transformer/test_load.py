@@ -11,6 +11,7 @@ import torch
 from golden import MANIFESTS, Golden, cases
 from ltx2_pack.ltx_core.checkpoint.weights import Weights, weights_of
 from ltx2_pack.ltx_core.errors import LTX2Error
+from ltx2_pack.ltx_core.ops.native import native
 from ltx2_pack.ltx_core.transformer.keys import from_diffusers, parameter_names
 from ltx2_pack.ltx_core.transformer.load import transformer_part
 from transformers_at_hand import (
@@ -147,7 +148,7 @@ def test_an_architecture_we_lack_is_refused_by_name() -> None:
 
 @torch.no_grad()
 def test_a_stated_keyframe_mark_that_is_not_there_is_done_without() -> None:
-    network = small_transformer()
+    network = small_transformer(layers=native)
     state = {PREFIX + name: tensor for name, tensor in network.state_dict().items()}
     del state[f"{PREFIX}keyframes_abs_pos_embedding"]
     part = transformer_part(weights_of(state, {"config": {"transformer": SMALL}}, "nvfp4"))
