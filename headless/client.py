@@ -5,6 +5,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -63,16 +64,16 @@ class Server:
         Raises LTX2Error (invalid_workflow, failed, cancelled, no_server). KeyboardInterrupt takes
         the run off the server before it goes on.
         """
-        socket = self._socket()
-        number = self._queue(prompt, workflow)
-        try:
-            if socket is not None:
-                with socket:
+        with ExitStack() as stack:
+            socket = self._socket(stack)
+            number = self._queue(prompt, workflow)
+            try:
+                if socket is not None:
                     self._follow(socket, number, prompt, on_node)
-            return self._outputs(number)
-        except KeyboardInterrupt:
-            self._cancel(number)
-            raise
+                return self._outputs(number)
+            except KeyboardInterrupt:
+                self._cancel(number)
+                raise
 
     def fetch(self, outputs: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
         """Download every saved file into `folder`; return where they lie."""
@@ -86,14 +87,14 @@ class Server:
         except HTTPError as error:
             raise _refused(error, prompt) from None
 
-    def _socket(self) -> ClientConnection | None:
-        """Listen to the server, if it can be listened to."""
+    def _socket(self, stack: ExitStack) -> ClientConnection | None:
+        """Listen to the server until the stack ends, if it can be listened to."""
         parts = urlsplit(self.url)
         scheme = "wss" if parts.scheme == "https" else "ws"
         query = urlencode({"clientId": self.client_id})
         url = urlunsplit((scheme, parts.netloc, f"{parts.path}/ws", query, ""))
         try:
-            return connect(url, open_timeout=TIMEOUT, max_size=None)
+            return stack.enter_context(connect(url, open_timeout=TIMEOUT, max_size=None))
         except (OSError, WebSocketException):
             return None
 

@@ -272,12 +272,12 @@ class PreviewAny(io.ComfyNode):
             category="utils",
             is_output_node=True,
             inputs=[io.AnyType.Input("source")],
-            outputs=[io.String.Output()],
+            outputs=[],
         )
 
     @classmethod
     def execute(cls, source: Any) -> io.NodeOutput:
-        return io.NodeOutput(str(source), ui=ui.PreviewText(str(source)))
+        return io.NodeOutput(ui=ui.PreviewText(str(source)))
 
 
 def _primitive(name: str, title: str, entry: Any, output: Any) -> type[io.ComfyNode]:
