@@ -11,6 +11,9 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+#: Multiplications from which on the call's own cost is lost in the product's.
+WORTHWHILE = 2**23
+
 
 class Linear(nn.Linear):
     """`nn.Linear` with the same parameters and the same answers."""
@@ -33,14 +36,14 @@ def _product(*arguments: object) -> Tensor:
 
 
 def _fits(x: Tensor, weight: Tensor) -> bool:
-    return _plain(x) and _plain(weight) and x.dtype == weight.dtype
+    large = x.numel() * weight.shape[0] >= WORTHWHILE
+    return large and _plain(x) and _plain(weight) and x.dtype == weight.dtype
 
 
 def _plain(tensor: Tensor) -> bool:
     return (
         tensor.device.type == "cpu"
         and tensor.ndim > 1
-        and tensor.numel() > 0
         and not (tensor.requires_grad and torch.is_grad_enabled())
         and tensor.dtype in _known_dtypes()
         and not torch.compiler.is_compiling()

@@ -91,6 +91,11 @@ class Transformer(nn.Module):
         self.register_parameter(f"{prefix}scale_shift_table", table(2, dim))
         self.add_module(f"{prefix}proj_out", linear(dim, stream.out_channels))
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Transformer":
+        # Whoever moves the weights wants the room of the tables back as well.
+        self.rotary.clear()
+        return super()._apply(fn, recurse)
+
     @property
     def dtype(self) -> torch.dtype:
         """The dtype latents and contexts are expected in."""

@@ -61,6 +61,14 @@ def test_tables_are_made_once_per_positions() -> None:
     torch.testing.assert_close(tables.self_attention("video", positions, torch.float32), first)
 
 
+def test_resting_weights_let_go_of_the_tables() -> None:
+    network = small_transformer()
+    positions = small_streams()["video"].positions
+    first = network.rotary.self_attention("video", positions, torch.float32)
+    network.to_empty(device="meta")
+    assert network.rotary.self_attention("video", positions, torch.float32) is not first
+
+
 def test_tables_of_a_batch_with_equal_positions_have_one_item() -> None:
     tables = small_transformer().rotary
     positions = small_streams(batch=3)["video"].positions
