@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import LTX2Error
 from ..grid import LatentShape
+from ..transformer.masks import grown_mask
 from ..transformer.positions import (
     audio_positions,
     guide_positions,
@@ -173,21 +174,13 @@ def _grown(
 
 
 def _attention(state: LatentState, count: int, weight: float | Tensor | None) -> Tensor | None:
-    """Return who may look at whom once `count` tokens are appended; None while all may.
-
-    New tokens and the target see each other by `weight`; new and earlier appended ones do not.
-    """
+    """Return who may look at whom once `count` tokens are appended; None while all may."""
     if state.attention_mask is None and weight is None:
         return None
     batch, old, _ = state.tokens.shape
-    mask = torch.zeros(batch, old + count, old + count, device=state.tokens.device)
-    mask[:, :old, :old] = 1.0 if state.attention_mask is None else state.attention_mask
-    mask[:, old:, old:] = 1.0
-    weights = torch.as_tensor(1.0 if weight is None else weight).to(mask).expand(batch, count)
-    target = state.target_tokens
-    mask[:, :target, old:] = weights[:, None, :]
-    mask[:, old:, :target] = weights[:, :, None]
-    return mask
+    weights = torch.as_tensor(1.0 if weight is None else weight, dtype=torch.float32)
+    weights = weights.to(state.tokens.device).expand(batch, count)
+    return grown_mask(state.attention_mask, weights, num_target=state.target_tokens, num_tokens=old)
 
 
 def kept_region(

@@ -31,28 +31,20 @@ def context_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return mask.to(dtype).unsqueeze(1) if mask.ndim == 3 else mask.to(dtype)
 
 
-def grown(
+def grown_mask(
     mask: Tensor | None,  # [B, n, n] before, None if all may look at all
-    strengths: Tensor | None,  # [B, m] between the target and each new token; None is 1
+    strengths: Tensor,  # [B, m] between the target and each new token
     *,
     num_target: int,
     num_tokens: int,  # n
-    num_new: int,  # m
-    batch: int = 1,
-    device: torch.device | None = None,
-) -> Tensor | None:  # [B, n + m, n + m]
+) -> Tensor:  # [B, n + m, n + m]
     """Return the mask once a group of m conditioning tokens stands behind the n tokens so far.
 
-    The new tokens see each other fully, the target by their strength, and earlier groups not at
-    all. As long as no group has a strength there is no mask.
+    The new tokens see each other fully, the target by their strength, earlier groups not at all.
     """
-    if mask is None and strengths is None:
-        return None
-    if strengths is None:
-        strengths = torch.ones(batch, num_new, device=device)
-    batch = strengths.shape[0]
+    batch, num_new = strengths.shape
     total = num_tokens + num_new
-    larger = torch.zeros(batch, total, total, dtype=strengths.dtype, device=strengths.device)
+    larger = strengths.new_zeros(batch, total, total)
     larger[:, :num_tokens, :num_tokens] = 1.0 if mask is None else mask
     larger[:, num_tokens:, num_tokens:] = 1.0
     larger[:, :num_target, num_tokens:] = strengths[:, None, :]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from golden import Golden, cases
-from ltx2_pack.ltx_core.transformer.masks import context_bias, grown, strength_bias
+from ltx2_pack.ltx_core.transformer.masks import context_bias, grown_mask, strength_bias
 from transformers_at_hand import small_streams, small_transformer
 
 HIDDEN = -1e30
@@ -25,30 +25,15 @@ def test_matches_the_reference(golden: Golden) -> None:
     case, given = golden.case, golden.tensors("in.")
     mask, tokens = None, case["noisy"]
     for number, group in enumerate(case["groups"]):
-        mask = grown(
-            mask,
-            given[f"cross_mask_{number}"],
-            num_target=case["noisy"],
-            num_tokens=tokens,
-            num_new=group["tokens"],
+        mask = grown_mask(
+            mask, given[f"cross_mask_{number}"], num_target=case["noisy"], num_tokens=tokens
         )
         tokens += group["tokens"]
-        assert mask is not None
         golden.check(f"mask_{number}", mask)
     assert mask is not None
     for name, dtype in (("f32", torch.float32), ("bf16", torch.bfloat16)):
         check_bias(golden, f"bias_{name}", strength_bias(mask, dtype))
         check_bias(golden, f"context_bias_{name}", context_bias(given["context_mask"], dtype))
-
-
-def test_groups_without_strength_make_no_mask_until_one_has_it() -> None:
-    sizes = {"num_target": 3, "num_tokens": 3, "num_new": 2}
-    assert grown(None, None, **sizes) is None
-    before = torch.full((1, 3, 3), 0.5)
-    mask = grown(before, None, **sizes)
-    assert mask is not None
-    assert torch.equal(mask[:, :3, :3], before)
-    assert mask[:, 3:].min() == mask[:, :, 3:].min() == 1
 
 
 def test_float_text_masks_are_taken_as_they_are() -> None:
