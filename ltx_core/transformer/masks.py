@@ -15,7 +15,7 @@ def strength_bias(strengths: Tensor, dtype: torch.dtype) -> Tensor:
     A strength of 0 becomes the dtype's lowest number, so that a row of zeros stays finite.
     """
     limits = torch.finfo(dtype)
-    bias = strengths.clamp(min=limits.tiny).log().to(dtype)  # rounded once, after the logarithm
+    bias = strengths.clamp(min=limits.tiny).log_().to(dtype)  # rounded once, after the logarithm
     return bias.masked_fill_(strengths <= 0, limits.min).unsqueeze(1)
 
 
