@@ -92,15 +92,11 @@ def check_together(
         _check_text_parts(transformer, text_encoder, extras)
     for other in (video_vae, audio_vae, latent_upscaler):
         if other is not None and other.path != transformer.path:
-            _check_latents(transformer, other)
+            check_latents(transformer.name, transformer.version, other)
     if latent_upscaler is not None:
-        warnings += _warn_by_name(transformer, latent_upscaler)
+        warnings += upscaler_warnings(transformer.name, transformer.version, latent_upscaler)
     for lora in loras:
-        if not covers(lora.version, transformer.version):
-            warnings.append(
-                f"{lora.name} was made for LTX-{lora.version}, {transformer.name} is "
-                f"LTX-{transformer.version}: it may have little or no effect."
-            )
+        warnings += lora_warnings(transformer, lora.name, lora.version)
     return warnings
 
 
@@ -229,26 +225,40 @@ def _check_text_parts(transformer: FileFacts, encoder: FileFacts, extras: FileFa
         )  # fmt: skip
 
 
-def _check_latents(transformer: FileFacts, other: FileFacts) -> None:
-    """Refuse a part of another latent space; the video encoder of 2.3 and 2.5 is the same."""
-    if covers(other.version, transformer.version):
+def check_latents(source: str, generation: str | None, other: FileFacts) -> None:
+    """Refuse a part of another latent space than that of the file or latent called `source`.
+
+    The video encoder of 2.3 and 2.5 is the same.
+    """
+    if covers(other.version, generation):
         return
-    if other.role == "video_vae" and not ({other.version, transformer.version} & {"2.0"}):
+    if other.role == "video_vae" and not ({other.version, generation} & {"2.0"}):
         return
     raise LTX2Error(
-        f"{other.name} is of LTX-{other.version}, {transformer.name} of LTX-{transformer.version}: "
+        f"{other.name} is of LTX-{other.version}, {source} of LTX-{generation}: "
         "their latents differ.",
-        needed=f"{ROLES[other.role][0]} of LTX-{transformer.version}",
+        needed=f"{ROLES[other.role][0]} of LTX-{generation}",
         where=f"models/{ROLES[other.role][1]}",
         code="generation_mismatch",
     )
 
 
-def _warn_by_name(transformer: FileFacts, upscaler: FileFacts) -> list[str]:
+def upscaler_warnings(source: str, generation: str | None, upscaler: FileFacts) -> list[str]:
+    """Warn of an upscaler that states no version, where its name tells another generation's."""
     file = by_name(upscaler.name)
-    if upscaler.version is None and file and not covers(file.generation, transformer.version):
+    if upscaler.version is None and file and not covers(file.generation, generation):
         return [
             f"{upscaler.name} is, by its name, the upscaler of LTX-{file.generation}; "
-            f"{transformer.name} is LTX-{transformer.version}."
+            f"{source} is LTX-{generation}."
         ]
     return []
+
+
+def lora_warnings(transformer: FileFacts, name: str, version: str | None) -> list[str]:
+    """Warn of a LoRA of another generation: it may fit by its shapes all the same."""
+    if covers(version or None, transformer.version):
+        return []
+    return [
+        f"{name} was made for LTX-{version}, {transformer.name} is "
+        f"LTX-{transformer.version}: it may have little or no effect."
+    ]

@@ -6,7 +6,7 @@ must be told: a truncated file, a pointer, a web page saved under the wrong name
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -113,6 +113,16 @@ def scalar(dtype: str, stored: bytes) -> float | None:
 def parse_metadata(values: dict[str, str]) -> dict[str, Any]:
     """Turn metadata strings into values where they are JSON, as the official loader does."""
     return {key: _json_or_text(value) for key, value in values.items()}
+
+
+def stated_generation(metadata: Mapping[str, Any]) -> str | None:
+    """Return the generation that `model_version` states ("2.3.0-rc1" is "2.3"), if it parses."""
+    numbers: list[int] = []
+    for part in str(metadata.get("model_version", "")).replace("-", ".").split("."):
+        if not (part.isascii() and part.isdigit() and len(part) < 5):
+            break
+        numbers.append(int(part))
+    return f"{numbers[0]}.{numbers[1] if len(numbers) > 1 else 0}" if numbers else None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import LTX2Error
 from .facts import FileFacts, Quantisation
 from .foreign import refuse_foreign
-from .header import Header, read_header, read_small, scalar
+from .header import Header, read_header, read_small, scalar, stated_generation
 from .lora import reference_factor
 from .lora_keys import LoraKey, is_module, lora_key, stream_of
 from .quantised import quantisation
@@ -121,19 +121,9 @@ def _role(components: Sequence[str]) -> str:
     return components[0] if len(found) == 1 else "checkpoint"
 
 
-def generation_of(header: Header) -> str | None:
-    """Return the generation that `model_version` states ("2.3.0-rc1" is "2.3"), if it parses."""
-    numbers: list[int] = []
-    for part in str(header.metadata.get("model_version", "")).replace("-", ".").split("."):
-        if not (part.isascii() and part.isdigit() and len(part) < 5):
-            break
-        numbers.append(int(part))
-    return f"{numbers[0]}.{numbers[1] if len(numbers) > 1 else 0}" if numbers else None
-
-
 def _version(header: Header, components: Sequence[str], role: str) -> tuple[str | None, str | None]:
     """Return the generation and where it was read: stated, else from what is there."""
-    stated = generation_of(header)
+    stated = stated_generation(header.metadata)
     if role == "text_encoder":
         return _gemma_generation(header, components, stated)
     if stated is not None:
@@ -266,7 +256,7 @@ def _lora_facts(header: Header, lora: Mapping[str, LoraKey]) -> dict[str, Any]:
     halves = [(m, {"down", "up"} - p) for m, p in parts.items() if p & {"down", "up"}]
     writers = Counter(found.writer for found in lora.values() if found.part != "alpha")
     ranks = [header.tensors[k].shape[:1] for k, found in lora.items() if found.part == "down"]
-    stated = generation_of(header)
+    stated = stated_generation(header.metadata)
     return {
         "version": stated,
         "version_source": "model_version" if stated else None,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import LTX2Error
-from .header import Header
+from .header import Header, stated_generation
 from .lora_keys import lora_key
 from .weights import Weights
 
@@ -42,7 +42,7 @@ class Lora:
     pairs: dict[str, LoraPair]
     reference_downscale: int = 1
     reference_temporal_scale: int = 1
-    generation: str = ""
+    generation: str = ""  # "2.0", "2.3", "2.5" as the file states it
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def read_lora(weights: Weights) -> Lora:
         pairs,
         reference_downscale=reference_factor(weights, "reference_downscale_factor"),
         reference_temporal_scale=reference_factor(weights, "reference_temporal_scale_factor"),
-        generation=str(weights.metadata.get("model_version", "")),
+        generation=stated_generation(weights.metadata) or "",
     )
 
 
@@ -145,8 +145,8 @@ def reference_factor(weights: Weights | Header, name: str) -> int:
         ) from None  # fmt: skip
 
 
-def match(lora: Lora, shapes: Mapping[str, Sequence[int]]) -> LoraMatch:
-    """Compare a LoRA with the parameters (name -> shape) it is to change.
+def match(lora: Lora, shapes: Mapping[str, Sequence[int]], source: str = "the model") -> LoraMatch:
+    """Compare a LoRA with the parameters (name -> shape) it is to change; `source` names them.
 
     Raises LTX2Error `lora_no_match` if nothing fits, `lora_shape_mismatch` if a shape differs.
     """
@@ -154,8 +154,8 @@ def match(lora: Lora, shapes: Mapping[str, Sequence[int]]) -> LoraMatch:
     matched = len(lora.pairs) - len(unmatched)
     if not matched:
         raise LTX2Error(
-            f"{lora.name}: 0 of {len(lora.pairs)} modules match: it was made for a different "
-            f"model (its modules are like {unmatched[0]}).",
+            f"{lora.name}: 0 of {len(lora.pairs)} modules match {source}: it was made for a "
+            f"different model (its modules are like {unmatched[0]}).",
             needed="a LoRA for LTX-2", where="models/loras", code="lora_no_match",
         )  # fmt: skip
     for module, pair in lora.pairs.items():
@@ -163,8 +163,8 @@ def match(lora: Lora, shapes: Mapping[str, Sequence[int]]) -> LoraMatch:
         found = [pair.up.shape[0], pair.down.shape[1]]
         if wanted is not None and (list(wanted) != found or pair.up.shape[1] != pair.down.shape[0]):
             raise LTX2Error(
-                f"{lora.name} does not fit: {module} is {list(wanted)} in the model and {found} in "
-                "the LoRA.",
+                f"{lora.name} does not fit {source}: {module} is {list(wanted)} there and {found} "
+                "in the LoRA.",
                 needed="a LoRA of the model's generation", where="models/loras",
                 code="lora_shape_mismatch",
             )  # fmt: skip

@@ -64,14 +64,18 @@ class Part(Generic[Network]):
             return self.network
         shapes = {name: tensor.shape for name, tensor in self.network.state_dict().items()}
         for use in loras:
-            match(use.lora, shapes)
+            match(use.lora, shapes, self.source)
         state = {}
         for name in shapes:
             if name not in self.weights:
                 continue
             weight = fused(name, self.weights[name].to(device), loras)
             state[name] = weight if wanted[1] is None else _held(weight, wanted[1])
-        assign(self.network, state, source=self.source)
+        try:
+            assign(self.network, state, source=self.source)
+        except BaseException:  # half of the weights came
+            self.rest()
+            raise
         self.device, self._dtype, self.loras = wanted
         return self.network
 
