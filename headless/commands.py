@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import sys
 import tempfile
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from ..ltx_core.errors import LTX2Error
 from ..nodes import all_nodes
@@ -47,9 +49,16 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+class _LogLines(logging.Handler):
+    """Writes log lines above the bars that are on the terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
 def _show_log() -> None:
     """Show the lines of our own log, of others only warnings."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_LogLines()])
     logging.getLogger((__package__ or "").split(".")[0]).setLevel(logging.INFO)
 
 

@@ -151,6 +151,18 @@ def test_ctrl_c_ends_with_one_line_and_leaves_no_file(tmp_path: Path) -> None:
     assert left == []
 
 
+def test_the_demo_ends_with_one_object_about_its_clip(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["demo", "--output", str(tmp_path), "--set", "seed=5"]) == 0
+    facts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    info = clip_info(Path(facts["path"]))
+    assert Path(facts["path"]).is_relative_to(tmp_path)
+    assert (info.width, info.height, info.frames) == (256, 256, 25)
+    assert [facts[name] for name in ("width", "height", "frames")] == [256, 256, 25]
+    assert facts["fps"] == "24/1" and facts["seed"] == 5
+    assert facts["sample_rate"] == info.sample_rate and facts["samples"] > 0
+    assert {"text", "stage 1", "stage 2", "picture", "sound"} <= facts["seconds"].keys()
+
+
 def test_inspect_says_what_a_file_is(tiny_models: Path, capsys: Capture) -> None:
     (path, *_) = sorted((tiny_models / "checkpoints").iterdir())
     assert main(["inspect", str(path), "--json"]) == 0

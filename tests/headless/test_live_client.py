@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from live import ROOT, ComfyUI
 from ltx2_pack.headless.cli import main
+from ltx2_pack.ltx_core.media.reader import clip_info, read_metadata
 from PIL import Image
 
 pytestmark = pytest.mark.live
@@ -75,6 +76,42 @@ def test_a_node_the_server_lacks_is_named(
     workflow = saved(tmp_path / "w.json", node("NobodysNode"))
     assert main(["run", workflow, "--server", comfy.url]) == 1
     assert "NobodysNode" in capsys.readouterr().err
+
+
+def made(comfy: ComfyUI, folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """Make a small clip by the first shipped workflow."""
+    workflow = ROOT / "workflows" / "LTX-2 1 Text to video.json"
+    small = ["aspect_ratio=custom", "width=128", "height=128", "duration=0.4"]
+    settings = [part for value in small for part in ("--set", value)]
+    code = main(["run", str(workflow), "--server", comfy.url, "--output", str(folder), *settings])
+    shown = capsys.readouterr()
+    assert code == 0, shown.err
+    (path,) = map(Path, shown.out.splitlines())
+    return path
+
+
+def test_a_shipped_workflow_gives_a_clip(
+    comfy: ComfyUI, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = made(comfy, tmp_path, capsys)
+    info = clip_info(path)
+    assert (info.width, info.height, info.frames, info.frame_rate) == (128, 128, 9, 24)
+    assert info.sample_rate is not None
+    assert json.loads(read_metadata(path)["prompt"])
+
+
+def test_text_encoder_and_transformer_never_lie_on_the_device_together(
+    comfy: ComfyUI, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made(comfy, tmp_path, capsys)
+    moves = [line.split("[LTX-2] ")[1] for line in comfy.lines() if "[LTX-2] " in line]
+    there: set[str] = set()
+    seen: set[str] = set()
+    for role, goal in (move.split(" -> ") for move in moves if " -> " in move):
+        there = there - {role} if goal.strip() == "rest" else there | {role}
+        seen |= there
+        assert not {"text_encoder", "transformer"} <= there
+    assert {"text_encoder", "transformer"} <= seen
 
 
 def test_ctrl_c_takes_the_run_off_the_server(comfy: ComfyUI, tmp_path: Path) -> None:
