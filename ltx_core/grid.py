@@ -119,7 +119,7 @@ def named_size(aspect_ratio: str, resolution: str) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class ClipSize:
-    """How large, how long, how fast: what a clip will really have, and what was changed for that."""
+    """How large, how long, how fast a clip really is, and what was changed for that."""
 
     shape: VideoShape
     frame_rate: Fraction
@@ -138,7 +138,9 @@ def fit_clip(width: int, height: int, seconds: float, frame_rate: float | Fracti
     refused: 0 seconds are one frame, a rate of 0 is 1 frame per second.
     """
     rate = max(exact_rate(frame_rate), Fraction(1))
-    shape = VideoShape(frame_count(max(seconds, 0.0), rate), nearest_side(height), nearest_side(width))
+    shape = VideoShape(
+        frame_count(max(seconds, 0.0), rate), nearest_side(height), nearest_side(width)
+    )
     changes = []
     if rate != exact_rate(frame_rate):
         changes.append(f"frame rate {float(frame_rate):g} -> {float(rate):g}")

@@ -211,7 +211,7 @@ class LTX2ICLora(io.ComfyNode):
             node_id="LTX2ICLora",
             display_name="LTX-2 Apply IC-LoRA",
             category="LTX-2/guides",
-            description="Puts an IC-LoRA on a model; its reference clip goes to a stage as a guide.",
+            description="Puts an IC-LoRA on a model; its clip goes to a stage as a guide.",
             **also_called("v2v", "video to video", "ic-lora", "control"),
             inputs=[
                 ModelSocket.Input("model", tooltip="The model of the stage."),

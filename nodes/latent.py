@@ -23,8 +23,8 @@ class LTX2DecodeVideo(io.ComfyNode):
             node_id="LTX2DecodeVideo",
             display_name="LTX-2 Decode Video",
             category="LTX-2/latent",
-            description="Turns a latent into pictures: as a clip that is decoded while it is saved, "
-            "or, where something is wired to images, all at once.",
+            description="Turns a latent into pictures: as a clip that is decoded while it is "
+            "saved, or, where something is wired to images, all at once.",
             **also_called("vae decode", "vae decode tiled"),
             inputs=[
                 LatentSocket.Input("latent", tooltip="A latent with a picture."),

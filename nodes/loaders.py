@@ -65,7 +65,7 @@ class LTX2Load(io.ComfyNode):
                     "upscale_model",
                     options=choice("latent_upscaler", AUTO),
                     default=AUTO,
-                    tooltip="Doubles the size between the stages. Auto takes the only one there is.",
+                    tooltip="Doubles the size between the stages. Auto takes the only one.",
                     **ADVANCED,
                 ),
                 io.Combo.Input(

@@ -68,7 +68,7 @@ class LTX2Prompt(io.ComfyNode):
             node_id="LTX2Prompt",
             display_name="LTX-2 Prompt",
             category="LTX-2/prompt",
-            description="What is seen and heard. Encoded once; a text that was read before is kept.",
+            description="What is seen and heard. A text that was read before is kept.",
             **also_called("text encode", "clip text encode", "positive", "negative"),
             inputs=[
                 ModelsSocket.Input("models", tooltip="From LTX-2 Load."),

@@ -164,8 +164,8 @@ class LTX2Guidance(io.ComfyNode):
             node_id="LTX2Guidance",
             display_name="LTX-2 Guidance",
             category="LTX-2/sampling",
-            description="Guidance of picture and sound by text, by skipped blocks and by each other, "
-            "for a dev checkpoint. The defaults are the models' own.",
+            description="Guidance of picture and sound by text, by skipped blocks and by each "
+            "other, for a dev checkpoint. The defaults are the models' own.",
             **also_called("cfg guider", "modality cfg", "stg", "multimodal guider"),
             inputs=[
                 scale("video_cfg", 3.0, "How strongly the picture follows the prompt; 1 is off."),
@@ -183,7 +183,7 @@ class LTX2Guidance(io.ComfyNode):
                 io.String.Input(
                     "stg_blocks",
                     default="auto",
-                    tooltip="Blocks that stg skips, such as 28 or 14, 19. Auto is the generation's.",
+                    tooltip="Blocks that stg skips, such as 14, 19. Auto is the generation's.",
                     **ADVANCED,
                 ),
                 io.Int.Input(
@@ -240,8 +240,8 @@ class LTX2StageSampler(io.ComfyNode):
                     "schedule",
                     options=[*SCHEDULES],
                     default="ltx2",
-                    tooltip="Noise levels: ltx2 for a dev model; distilled for the first stage of a "
-                    "distilled one; refine for a second stage.",
+                    tooltip="Noise levels: ltx2 for a dev model; distilled for the first stage of "
+                    "a distilled one; refine for a second stage.",
                 ),
                 io.Int.Input(
                     "steps",
@@ -256,7 +256,7 @@ class LTX2StageSampler(io.ComfyNode):
                     default=1,
                     min=1,
                     max=9,
-                    tooltip="Which stage of the clip this is: each draws other noise from the seed.",
+                    tooltip="Which stage of the clip this is: each draws other noise.",
                 ),
                 io.Boolean.Input(
                     "keep_sound",

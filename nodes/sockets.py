@@ -21,7 +21,7 @@ VideoVAESocket = io.Custom("LTX2_VIDEO_VAE")
 AudioVAESocket = io.Custom("LTX2_AUDIO_VAE")
 #: A spatial or temporal latent upscaler: `bundle.LatentUpscaler`.
 UpscalerSocket = io.Custom("LTX2_UPSCALER")
-#: Positive and negative text as the transformer reads it: `ltx_core.sampling.context.PromptContext`.
+#: Positive and negative text, encoded: `ltx_core.sampling.context.PromptContext`.
 ContextSocket = io.Custom("LTX2_CONTEXT")
 #: `ltx_core.grid.ClipSize`.
 SizeSocket = io.Custom("LTX2_SIZE")

@@ -1,1 +1,1 @@
-"""What writes the generated files: workflows, API examples, locales, help tables, schema snapshot."""
+"""What writes the generated files: workflows, API examples, locale, help, schema snapshot."""

@@ -12,6 +12,7 @@ from ..nodes.host.api import io
 from .help_texts import HELP, Help
 
 ROOT = Path(__file__).resolve().parents[1]
+SNAPSHOT = ROOT / "tests" / "nodes" / "schemas.json"
 #: A list that holds files differs from machine to machine.
 FILE_LISTS = "files of this machine"
 
@@ -138,7 +139,7 @@ def written_files() -> dict[Path, str]:
     """Return every generated file and what it must hold."""
     found = {
         ROOT / "locales" / "en" / "nodeDefs.json": _json(locale()),
-        ROOT / "tests" / "nodes" / "schemas.json": _json(snapshot()),
+        SNAPSHOT: _json(snapshot()),
     }
     for node, schema in schemas().items():
         found[ROOT / "web" / "docs" / f"{node}.md"] = help_page(schema)
@@ -149,7 +150,36 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
+def what_shrank(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return what a new snapshot takes away from, moves in or changes in an older one.
+
+    Files hold values by position and by id: nodes, inputs, outputs and options may only be added at
+    the end, and an added input must be optional.
+    """
+    found = [f"{node} is gone" for node in before if node not in after]
+    for node in before.keys() & after.keys():
+        for side in ("inputs", "outputs"):
+            old, new = before[node][side], after[node][side]
+            if [_fixed(entry) for entry in old] != [_fixed(entry) for entry in new[: len(old)]]:
+                found.append(f"{side} of {node}")
+            for mine, theirs in zip(old, new, strict=False):
+                options = mine.get("options")
+                if theirs.get("options", [])[: len(options or [])] != (options or []):
+                    found.append(f"options of {node}.{mine['id']}")
+        added = after[node]["inputs"][len(before[node]["inputs"]) :]
+        found += [f"{node}.{entry['id']} is required" for entry in added if not entry["optional"]]
+    return found
+
+
+def _fixed(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name != "options"}
+
+
 if __name__ == "__main__":
+    if SNAPSHOT.is_file():
+        frozen = json.loads(SNAPSHOT.read_text("utf-8"))
+        if shrank := what_shrank(frozen, snapshot()):
+            raise SystemExit("files that people have saved would break: " + ", ".join(shrank))
     for path, content in written_files().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, "utf-8")

@@ -20,7 +20,7 @@ HELP: dict[str, Help] = {
         "LTX-2 Load -> models -> LTX-2 Prompt, LTX-2 Generate",
         (
             "A text encoder of another generation: LTX-2.0 and 2.3 read Gemma 3 12B, not Gemma 4.",
-            "The upscaler left in models/upscale_models: it belongs in models/latent_upscale_models.",
+            "The upscaler in models/upscale_models: it belongs in models/latent_upscale_models.",
         ),
     ),
     "LTX2LoadModel": Help(
@@ -89,8 +89,8 @@ HELP: dict[str, Help] = {
         ),
     ),
     "LTX2Prompt": Help(
-        "Space around the text is dropped; a prompt longer than 1024 tokens is cut. An empty prompt "
-        "runs, and the node says so.",
+        "Space around the text is dropped; a prompt longer than 1024 tokens is cut. An empty "
+        "prompt runs, and the node says so.",
         "LTX-2 Load -> LTX-2 Prompt -> LTX-2 Generate",
         (
             "Keywords instead of sentences: write what happens, in the present tense.",
@@ -98,8 +98,8 @@ HELP: dict[str, Help] = {
         ),
     ),
     "LTX2EncodePrompt": Help(
-        "Space around the text is dropped; a prompt longer than 1024 tokens is cut. An empty prompt "
-        "runs, and the node says so.",
+        "Space around the text is dropped; a prompt longer than 1024 tokens is cut. An empty "
+        "prompt runs, and the node says so.",
         "LTX-2 Load Text Encoder -> LTX-2 Encode Prompt -> LTX-2 Stage Sampler",
         (
             "A context from another generation's encoder: the stage refuses it.",

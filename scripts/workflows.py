@@ -24,9 +24,9 @@ UPSCALER = "ltx-2.3-spatial-upscaler-x2-1.1.safetensors"
 DISTILLED_LORA = "ltx-2.3-22b-distilled-lora-384.safetensors"
 IC_LORA = "ltx-2.3-22b-ic-lora-union-control-ref0.5.safetensors"
 PROMPT = (
-    "A lighthouse on a cliff at dusk in soft rain, 35 mm film. The lamp turns on and its beam sweeps "
-    "over the sea. Slow dolly in. Waves break on the rocks and wind blows. An old keeper at the rail "
-    'says in a low voice: "There she is."'
+    "A lighthouse on a cliff at dusk in soft rain, 35 mm film. The lamp turns on and its beam "
+    "sweeps over the sea. Slow dolly in. Waves break on the rocks and wind blows. An old keeper at "
+    'the rail says in a low voice: "There she is."'
 )
 PICTURE_PROMPT = (
     "The scene of the picture comes alive: a light wind moves everything that can move, and the "
@@ -37,8 +37,8 @@ CLIP_PROMPT = (
     "footsteps and a gentle breeze are heard."
 )
 LICENCES = (
-    "Accept the licences of LTX-2 and Gemma on their pages first; then put the files where the table "
-    "says, press R to refresh, and press Run."
+    "Accept the licences of LTX-2 and Gemma on their pages first; then put the files where the "
+    "table says, press R to refresh, and press Run."
 )
 
 

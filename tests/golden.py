@@ -15,7 +15,7 @@ from torch import Tensor
 
 HERE = Path(__file__).parent
 SHARED = HERE.parents[1] / "shared" / "golden"
-#: `LTX2_GOLDEN` names another collection; else the whole one beside the checkout, else our selection.
+#: `LTX2_GOLDEN` names another collection; else the one beside the checkout, else our selection.
 FOLDER = Path(os.environ.get("LTX2_GOLDEN") or (SHARED if SHARED.is_dir() else HERE / "golden"))
 
 

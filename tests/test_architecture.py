@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-CORE_MAY_USE = {"torch", "numpy", "safetensors", "transformers", "tokenizers", "sentencepiece", "einops", "av"}
+CORE_MAY_USE = {
+    "torch",
+    "numpy",
+    "safetensors",
+    "transformers",
+    "tokenizers",
+    "sentencepiece",
+    "einops",
+    "av",
+}
 #: Optional kernels, imported under `try`, and only there.
 KERNEL_ROOMS = {"ops", "video_vae"}
 KERNELS = {"triton", "flash_attn", "sageattention", "xformers", "natten"}

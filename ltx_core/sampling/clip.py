@@ -83,9 +83,9 @@ def picture_spans(
     with torch.no_grad(), place(part, activation_bytes=wished) as decoder:
         itemsize = decoder.dtype.itemsize
         tiles = plan_decode(shape, budget, lambda h, w: needed(h, w, itemsize))
-        latent = video.to(decoder.device, decoder.dtype)
-        for span in decode_spans(decoder, latent, tiles=tiles, noise_seed=clip.seed):
-            yield span.float().cpu()
+        # The latent stays on the CPU, so that finished spans do not gather on the device.
+        for span in decode_spans(decoder, video.float().cpu(), tiles=tiles, noise_seed=clip.seed):
+            yield span
             done += span.shape[2]
             if on_frames is not None:
                 on_frames(done)
@@ -94,7 +94,7 @@ def picture_spans(
 def decode_audio(
     latent: AVLatent, audio_vae: AudioVAE, place: Place, *, volume: float = 1.0
 ) -> tuple[Tensor, int]:
-    """Return a latent's sound: waveform [B, 2, T] float32 on the CPU, times `volume`, and its rate."""
+    """Return a latent's sound times `volume`: waveform [B, 2, T] on the CPU, and its rate."""
     if latent.audio is None:
         raise LTX2Error(
             "The latent has no sound.", needed="a latent made with audio switched on",

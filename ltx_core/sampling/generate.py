@@ -1,7 +1,7 @@
 """From a bundle, a prompt and a size to a clip: what the one-node generation does."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import lcm
 from typing import Any
 
@@ -25,7 +25,7 @@ class Settings:
     recipe: str = "fast"
     seed: int = 0
     audio: bool = True
-    overrides: Overrides = Overrides()
+    overrides: Overrides = field(default_factory=Overrides)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -1,6 +1,6 @@
 """A prompt put together from its parts: audio, visual, scene.
 
-The order is the one LTX's prompting guide asks for: shot and scene, who, what happens, camera, sound.
+The order is that of LTX's prompting guide: shot and scene, who, what happens, camera, sound.
 """
 
 from dataclasses import dataclass

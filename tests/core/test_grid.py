@@ -35,12 +35,16 @@ def test_five_seconds_at_24_are_121_frames():
     assert frame_count(5, Fraction(24)) == 121
 
 
-@pytest.mark.parametrize(("wish", "frames"), [(0, 1), (4, 1), (5, 9), (117, 121), (126, 129), (124, 121)])
+@pytest.mark.parametrize(
+    ("wish", "frames"), [(0, 1), (4, 1), (5, 9), (117, 121), (126, 129), (124, 121)]
+)
 def test_frames_move_to_the_nearest_8k_plus_1_ties_up(wish, frames):
     assert nearest_frames(wish) == frames
 
 
-@pytest.mark.parametrize(("wish", "side"), [(1, 64), (720, 704), (736, 768), (64, 64), (1088, 1088)])
+@pytest.mark.parametrize(
+    ("wish", "side"), [(1, 64), (720, 704), (736, 768), (64, 64), (1088, 1088)]
+)
 def test_sides_move_to_the_nearest_multiple_of_64_ties_up(wish, side):
     assert nearest_side(wish) == side
 

@@ -8,6 +8,7 @@ export const FOLDED = [
   "LTX2AVSPrompt",
   "LTX2Guide",
   "LTX2Reference",
+  "LTX2ICLora",
   "LTX2StageSampler",
   "LTX2Guidance",
 ];
