@@ -139,13 +139,13 @@ def find(role: str, value: str) -> Path:
         )
     value = value.replace("\\", "/")
     name, label = _split_label(value)
-    if ABSOLUTE_ALLOWED and Path(value).is_absolute() and Path(value).exists():
+    if ABSOLUTE_ALLOWED and Path(value).is_absolute() and _is_model(Path(value)):
         return Path(value)
     if not _escapes(value):
         for place, known_as in _folders(role):
-            if (place / value).exists():
+            if _is_model(place / value):
                 return place / value
-            if label == known_as and (place / name).exists():
+            if label == known_as and _is_model(place / name):
                 return place / name
     raise LTX2Error(f"{value} is not there.", needed=name, where=where, code="not_found")
 
@@ -222,9 +222,9 @@ def input_file(name: str) -> Path:
     """
     plain, label = _split_label(name.replace("\\", "/"))
     here = folder(label if label in ("input", "output", "temp") else "input")
-    if plain and not _escapes(plain) and (here / plain).is_file():
+    if plain and not _escapes(plain) and _is_file(here / plain):
         return here / plain
-    if ABSOLUTE_ALLOWED and Path(name).is_file():
+    if ABSOLUTE_ALLOWED and _is_file(Path(name)):
         return Path(name).resolve()
     raise LTX2Error(
         f"{name or 'The file'} is not there.",
@@ -241,7 +241,7 @@ def output_path(
 
     `prefix` may hold folders and `%width%`, `%height%`, `%year%`, `%month%`, `%day%`, `%hour%`,
     `%minute%`, `%second%`, `%date:yyyy-MM-dd%`. The file gets the next free number. Raises
-    LTX2Error (outside_output) if the prefix leads out of the output folder.
+    LTX2Error (outside_output, cannot_write).
     """
     filled = _filled(prefix, width, height, now or datetime.now().astimezone())
     relative = PurePosixPath(FORBIDDEN.sub("_", filled.replace("\\", "/")))
@@ -254,7 +254,15 @@ def output_path(
             where="filename_prefix",
             code="outside_output",
         )
-    goal.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        goal.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LTX2Error(
+            f"The folder {goal.parent} cannot be made: {error.strerror}.",
+            needed="a folder that can be written to",
+            where="filename_prefix",
+            code="cannot_write",
+        ) from None
     name = f"{goal.name}_{_next_number(goal):05}_{suffix}"
     subfolder = goal.parent.relative_to(root).as_posix()
     return goal.parent / name, name, "" if subfolder == "." else subfolder
@@ -315,6 +323,18 @@ def _split_label(value: str) -> tuple[str, str | None]:
     """Split `path [folder]`."""
     match = re.fullmatch(r"(.*\S)\s+\[([^\[\]]+)\]", value)
     return (match[1], match[2]) if match else (value, None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no file system has such a name
+        return False
+
+
+def _is_model(path: Path) -> bool:
+    """Say whether a path is a file, or a folder of shards."""
+    return _is_file(path) or _is_file(path / "config.json")
 
 
 def _escapes(name: str) -> bool:

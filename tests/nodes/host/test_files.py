@@ -110,6 +110,20 @@ def test_a_file_that_is_not_there_is_an_error_with_its_place(host: Host, value: 
         files.find("checkpoint", value)
 
 
+@pytest.mark.parametrize("value", ["", ".", "/", "x" * 5000, "a\0b", "sub"])
+def test_what_is_no_file_at_all_is_not_there(host: Host, value: str) -> None:
+    put(host, f"checkpoints/{CHECKPOINT}", "checkpoints/sub/a.safetensors")
+    for look in (lambda: files.find("checkpoint", value), lambda: files.input_file(value)):
+        with pytest.raises(LTX2Error, match="not there"):
+            look()
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(host: Host) -> None:
+    (host.output / "taken").touch()
+    with pytest.raises(LTX2Error, match="cannot be made"):
+        files.output_path("taken/x", ".mp4")
+
+
 def test_a_script_may_name_a_model_by_its_whole_path(host: Host) -> None:
     path = SAMPLES / "checkpoints" / CHECKPOINT
     assert files.find("checkpoint", str(path)) == path
