@@ -25,6 +25,10 @@ from .runner import Result, Runner
 from .schema import Infos
 from .settings import settings_of, with_settings
 
+#: What the demo's last line says of the clip, besides its path.
+DEMO_FACTS = (
+    "width", "height", "frames", "fps", "sample_rate", "samples", "seed", "seconds",
+)  # fmt: skip
 #: The workflow the demo runs.
 DEMO_WORKFLOW = "LTX-2 1 Text to video.json"
 
@@ -207,4 +211,4 @@ def _facts(result: Result, paths: list[Path]) -> dict[str, Any]:
             facts |= next(iter(shown.get("ltx2", [])), {})
     if not paths:
         raise LTX2Error("The demo wrote no clip.", code="not_written")
-    return {"path": str(paths[-1])} | facts
+    return {"path": str(paths[-1])} | {name: facts[name] for name in DEMO_FACTS}

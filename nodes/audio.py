@@ -40,7 +40,7 @@ class LTX2DecodeAudio(io.ComfyNode):
 
     @classmethod
     def execute(cls, latent: AVLatent, audio_vae: core.AudioVAE, volume: float) -> io.NodeOutput:
-        with Progress.of_this_node().phase("sound"):
+        with Progress.of_this_node().phase("sound decode"):
             waveform, rate = decode_audio(latent, audio_vae, place, volume=volume)
         return io.NodeOutput(
             audio_value(waveform, rate), ui=told(f"{waveform.shape[-1] / rate:.2f} s at {rate} Hz")
@@ -73,7 +73,7 @@ class LTX2EncodeAudio(io.ComfyNode):
         cls, latent: AVLatent, audio_vae: core.AudioVAE, audio: dict[str, Any]
     ) -> io.NodeOutput:
         waveform, rate = sound_from_audio(audio)
-        with Progress.of_this_node().phase("sound"):
+        with Progress.of_this_node().phase("sound encode"):
             encoded, lines = encode_audio(latent, waveform, rate, audio_vae, place)
         return io.NodeOutput(encoded, ui=told(*lines, adjustments=lines))
 

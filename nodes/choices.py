@@ -1,8 +1,10 @@
 """Lists of files in nodes: what they offer, which file `auto` means, why one cannot be taken."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..ltx_core.errors import LTX2Error
 from .host import files
 
 AUTO = "auto"
@@ -15,16 +17,27 @@ def choice(role: str, *first: str) -> list[str]:
     return found if not first else [*first, *(name for name in found if files.is_file(role, name))]
 
 
-def problem(**chosen: tuple[str, Any]) -> bool | str:
-    """Return True, or why one of the `input=(role, value)` cannot be taken.
+def problem(**chosen: tuple[Any, ...]) -> bool | str:
+    """Return True, or why one of the `input=(role, value, *words that are no files)` is refused.
 
-    For `validate_inputs`: a value that is linked, or not a file, is not judged.
+    For `validate_inputs`: a value that is linked (None) is not known yet.
     """
-    for role, value in chosen.values():
-        if isinstance(value, str) and value not in (AUTO, NONE):
-            said = files.problem(role, value)
-            if said:
-                return said
+    for role, value, *words in chosen.values():
+        if value is None or value in words:
+            continue
+        if not isinstance(value, str):
+            return f"{value!r} is no file name."
+        if said := files.problem(role, value):
+            return said
+    return True
+
+
+def refusal(check: Callable[[Any], object], value: Any) -> bool | str:
+    """Return True, or the sentence with which `check` refuses a value; for `validate_inputs`."""
+    try:
+        check(value)
+    except LTX2Error as error:
+        return str(error)
     return True
 
 

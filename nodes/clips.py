@@ -1,6 +1,7 @@
 """What several nodes ask of clips: the host's VIDEO and IMAGE as frames, a lazy clip as IMAGE."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from fractions import Fraction
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..ltx_core.sampling.clip import Clip, picture_spans
 from .host.memory import free_bytes, place
 from .host.progress import Progress
 from .sockets import frames_from_image, image_from_spans
+from .watching import DECODE
 
 #: A frame rate of 0 means: the same as the result's.
 FOLLOW = 0.0
@@ -43,13 +45,13 @@ def is_linked(hidden: Any, output: int) -> bool:
     )
 
 
-def spans(clip: Clip, progress: Progress | None = None) -> Iterator[Tensor]:
-    """Decode a clip's picture, counting frames."""
+def spans(clip: Clip, progress: Progress | None = None) -> Generator[Tensor, None, None]:
+    """Decode a clip's picture, counting frames; close it where it is not read to the end."""
     counted = None if progress is None else progress.part
     return picture_spans(clip, place, free_bytes=free_bytes(), on_frames=counted)
 
 
 def decoded_images(clip: Clip, progress: Progress) -> Tensor:
     """Decode a clip's whole picture into one IMAGE."""
-    with progress.phase("picture", clip.frames):
-        return image_from_spans(spans(clip, progress))
+    with progress.phase(DECODE, clip.frames), closing(spans(clip, progress)) as pictures:
+        return image_from_spans(pictures)

@@ -239,13 +239,19 @@ class LTX2ICLora(io.ComfyNode):
         frame_rate: float = FOLLOW,
     ) -> io.NodeOutput:
         lora = core.load_lora(files.find("lora", lora_name)).lora
-        report = model.match(lora)
+        report, warnings = model.match(lora), model.warnings(lora)
         reference = _reference(lora, video, images, mask, attention_strength, frame_rate)
         return io.NodeOutput(
             model.with_lora(LoraUse(lora, strength)),
             (guides or core.Guides()).with_reference(reference),
             str(report),
-            ui=told(str(report), matched=report.matched, total=report.total),
+            ui=told(
+                str(report),
+                *warnings,
+                matched=report.matched,
+                total=report.total,
+                notices=warnings,
+            ),
         )
 
     @classmethod

@@ -5,7 +5,7 @@ from typing import Any
 from ..ltx_core.grid import exact_rate
 from ..ltx_core.latents import AVLatent
 from ..ltx_core.sampling import bundle as core
-from ..ltx_core.sampling.clip import Clip, encode_frames
+from ..ltx_core.sampling.clip import encode_frames, picture_of
 from .clips import decoded_images, is_linked
 from .host.api import also_called, io
 from .host.memory import free_bytes, place
@@ -42,7 +42,7 @@ class LTX2DecodeVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, latent: AVLatent, video_vae: core.VideoVAE) -> io.NodeOutput:
-        clip = Clip(latent=latent.with_audio(None), video_vae=video_vae)
+        clip = picture_of(latent, video_vae)
         images = None
         if is_linked(cls.hidden, 1):
             images = decoded_images(clip, Progress.of_this_node())
@@ -77,7 +77,7 @@ class LTX2EncodeVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: Any, video_vae: core.VideoVAE, frame_rate: float) -> io.NodeOutput:
-        with Progress.of_this_node().phase("picture"):
+        with Progress.of_this_node().phase("picture encode"):
             latent, lines = encode_frames(
                 frames_from_image(images),
                 exact_rate(frame_rate),
@@ -153,7 +153,7 @@ class LTX2FromLatent(io.ComfyNode):
     ) -> io.NodeOutput:
         picture = None if video is None else video["samples"]
         sound = None if audio is None else audio["samples"]
-        if getattr(picture, "is_nested", False):  # core's audio-video latent
+        if picture is not None and getattr(picture, "is_nested", False):  # core's audio-video
             picture, sound = (*picture.unbind(), sound)[:2]
         return io.NodeOutput(core.joined_latent(picture, sound, exact_rate(frame_rate)))
 

@@ -136,10 +136,10 @@ class LTX2Load(io.ComfyNode):
         return problem(
             unet_name=("checkpoint", unet_name),
             clip_name=("text_encoder", clip_name),
-            video_vae=("video_vae", video_vae),
-            audio_vae=("audio_vae", audio_vae),
-            upscale_model=("latent_upscaler", upscale_model),
-            distilled_lora=("lora", distilled_lora),
+            video_vae=("video_vae", video_vae, AUTO),
+            audio_vae=("audio_vae", audio_vae, AUTO),
+            upscale_model=("latent_upscaler", upscale_model, AUTO),
+            distilled_lora=("lora", distilled_lora, AUTO, NONE),
         )
 
 
@@ -351,16 +351,22 @@ class LTX2LoadLora(io.ComfyNode):
         if lora_name == NONE or strength == 0:
             return io.NodeOutput(model, "no LoRA", ui=told("no LoRA"))
         use = LoraUse(core.load_lora(files.find("lora", lora_name)).lora, strength)
-        report = model.match(use.lora)
+        report, warnings = model.match(use.lora), model.warnings(use.lora)
         return io.NodeOutput(
             model.with_lora(use),
             str(report),
-            ui=told(str(report), matched=report.matched, total=report.total),
+            ui=told(
+                str(report),
+                *warnings,
+                matched=report.matched,
+                total=report.total,
+                notices=warnings,
+            ),
         )
 
     @classmethod
     def validate_inputs(cls, lora_name: Any = None) -> bool | str:
-        return problem(lora_name=("lora", lora_name))
+        return problem(lora_name=("lora", lora_name, NONE))
 
 
 class LTX2Bundle(io.ComfyNode):
@@ -416,7 +422,7 @@ class LTX2Bundle(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, distilled_lora: Any = None) -> bool | str:
-        return problem(distilled_lora=("lora", distilled_lora))
+        return problem(distilled_lora=("lora", distilled_lora, NONE))
 
 
 class LTX2Unbundle(io.ComfyNode):

@@ -1,7 +1,8 @@
 """Files that come out, and clips as core values."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -12,6 +13,7 @@ from ..ltx_core.errors import LTX2Error
 from ..ltx_core.grid import exact_rate
 from ..ltx_core.media.writer import Written, write_clip
 from ..ltx_core.sampling.clip import Clip, decode_audio
+from .choices import refusal
 from .clips import decoded_images, is_linked, spans
 from .host import files
 from .host.api import ADVANCED, also_called, io, video_from_file
@@ -19,6 +21,7 @@ from .host.memory import place
 from .host.progress import Progress
 from .report import told
 from .sockets import ClipSocket, audio_value, sound_from_audio, spans_from_image
+from .watching import Writing
 
 DEFAULT_RATE = 24.0
 OFF = "off"
@@ -28,7 +31,7 @@ OFF = "off"
 class Source:
     """What is to be written, from whichever input it came."""
 
-    pictures: Iterator[Tensor]  # spans [1, 3, f, H, W] in -1..1
+    pictures: Generator[Tensor, None, None]  # spans [1, 3, f, H, W] in -1..1
     frames: int
     size: tuple[int, int]
     frame_rate: Fraction
@@ -120,24 +123,28 @@ class LTX2SaveVideo(io.ComfyNode):
         path, name, subfolder = files.output_path(
             prefix, f".{format}", width=source.size[0], height=source.size[1]
         )
-        with progress.phase("picture", source.frames):
+        with closing(source.pictures) as pictures, Writing(progress, source.frames) as writing:
             written = write_clip(
                 path,
-                source.pictures,
+                writing.watched(pictures),
                 source.frame_rate,
                 sound=source.sound,
                 format=format,
                 quality=quality,
-                metadata=_metadata(cls.hidden, source.facts, progress) if _kept() else None,
+                metadata=lambda: _metadata(cls.hidden, source.facts, writing.seconds()),
                 check=progress.check,
                 on_frames=progress.part,
             )
-        facts = _facts(written, source.facts, progress)
+        facts = _facts(written, source.facts, writing.seconds())
         shown = {"images": [{"filename": name, "subfolder": subfolder, "type": "output"}]}
         return io.NodeOutput(
             video_from_file(path),
             ui=shown | {"animated": (True,)} | told(_line(written, name), **facts),
         )
+
+    @classmethod
+    def validate_inputs(cls, filename_prefix: Any = None) -> bool | str:
+        return True if filename_prefix is None else refusal(files.check_output, filename_prefix)
 
 
 class LTX2DecodeClip(io.ComfyNode):
@@ -168,7 +175,7 @@ class LTX2DecodeClip(io.ComfyNode):
         if is_linked(cls.hidden, 1):
             images = decoded_images(clip, progress)
         if is_linked(cls.hidden, 2):
-            with progress.phase("sound"):
+            with progress.phase("sound decode"):
                 audio = audio_value(*_sound_of(clip))
         return io.NodeOutput(clip, images, audio, float(clip.latent.frame_rate))
 
@@ -194,7 +201,7 @@ def _source(
     sound = None if audio is None else sound_from_audio(audio)
     if clip is not None:
         if sound is None and clip.latent.audio is not None and clip.audio_vae is not None:
-            with progress.phase("sound"):
+            with progress.phase("sound decode"):
                 sound = _sound_of(clip)
         return Source(
             pictures=spans(clip),
@@ -226,19 +233,16 @@ def _source(
     )
 
 
-def _kept() -> bool:
-    return files.metadata_enabled()
-
-
-def _metadata(hidden: Any, facts: dict[str, Any], progress: Progress) -> dict[str, str]:
+def _metadata(hidden: Any, facts: dict[str, Any], seconds: dict[str, float]) -> dict[str, str]:
     """Return what the file says of its making: the graph, the prompt, the seed, the seconds."""
+    if not files.metadata_enabled():
+        return {}
     found = {name: json.dumps(value) for name, value in (hidden.extra_pnginfo or {}).items()}
     if hidden.prompt is not None:
         found["prompt"] = json.dumps(hidden.prompt)
     if "seed" in facts:
         found["seed"] = str(facts["seed"])
-    seconds = facts.get("seconds", {}) | progress.seconds
-    found["ltx2"] = json.dumps(facts | {"seconds": _rounded(seconds)})
+    found["ltx2"] = json.dumps(facts | {"seconds": _rounded(facts.get("seconds", {}) | seconds)})
     return found
 
 
@@ -246,7 +250,7 @@ def _rounded(seconds: dict[str, float]) -> dict[str, float]:
     return {phase: round(value, 2) for phase, value in seconds.items()}
 
 
-def _facts(written: Written, facts: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def _facts(written: Written, facts: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
     return facts | {
         "path": str(written.path),
         "width": written.width,
@@ -255,7 +259,7 @@ def _facts(written: Written, facts: dict[str, Any], progress: Progress) -> dict[
         "fps": f"{written.frame_rate.numerator}/{written.frame_rate.denominator}",
         "sample_rate": written.sample_rate,
         "samples": written.samples,
-        "seconds": _rounded(facts.get("seconds", {}) | progress.seconds),
+        "seconds": _rounded(facts.get("seconds", {}) | seconds),
     }
 
 

@@ -8,6 +8,7 @@ from ..ltx_core.sampling import bundle as core
 from ..ltx_core.sampling.context import PromptContext, encode_pair, load_pair, save_pair
 from ..ltx_core.text.avs import AVSParts, avs_prompt
 from ..ltx_core.text.negative import DEFAULT_NEGATIVE
+from .choices import refusal
 from .host import files
 from .host.api import ADVANCED, also_called, io
 from .host.memory import place
@@ -55,7 +56,7 @@ def _encoded(text: core.Text, prompt: str, negative_prompt: str, *notes: str) ->
             on_progress=progress.part,
         )
     context = replace(context, seconds=progress.seconds["text"])
-    lines = [*([] if prompt.strip() else [EMPTY]), *notes]
+    lines = [*([] if prompt.strip() else [EMPTY]), *notes, *context.notices]
     return io.NodeOutput(context, ui=told(*lines, notices=lines))
 
 
@@ -181,6 +182,10 @@ class LTX2SaveContext(io.ComfyNode):
         save_pair(path, context)
         return io.NodeOutput(context, ui=told(f"saved {name}", path=str(path)))
 
+    @classmethod
+    def validate_inputs(cls, filename_prefix: Any = None) -> bool | str:
+        return True if filename_prefix is None else refusal(files.check_output, filename_prefix)
+
 
 class LTX2LoadContext(io.ComfyNode):
     """A saved prompt context."""
@@ -212,8 +217,12 @@ class LTX2LoadContext(io.ComfyNode):
         return io.NodeOutput(context, ui=told(f"LTX-{context.generation}: {context.prompt}"))
 
     @classmethod
-    def fingerprint_inputs(cls, context_file: str) -> Any:
-        return _changed(files.input_file(context_file))
+    def validate_inputs(cls, context_file: Any = None) -> bool | str:
+        return True if context_file is None else refusal(files.input_file, context_file)
+
+    @classmethod
+    def fingerprint_inputs(cls, context_file: str | None = None) -> Any:
+        return None if context_file is None else _changed(files.input_file(context_file))
 
 
 def _changed(path: Path) -> tuple[str, int, int]:

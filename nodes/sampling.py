@@ -16,7 +16,8 @@ from ..ltx_core.sampling.single import (
     run_single,
     upscaled,
 )
-from ..ltx_core.sampling.stages import RECIPES, Overrides
+from ..ltx_core.sampling.stages import RECIPES, Overrides, check_recipe
+from .choices import refusal
 from .host.api import ADVANCED, also_called, io
 from .host.memory import place
 from .host.progress import Progress
@@ -144,6 +145,10 @@ class LTX2Generate(io.ComfyNode):
             )
         lines = [*clip.facts["notices"], *clip.facts["adjustments"]]
         return io.NodeOutput(clip, ui=told(f"seed {seed}", *lines, **clip.facts))
+
+    @classmethod
+    def validate_inputs(cls, recipe: Any = None) -> bool | str:
+        return True if recipe is None else refusal(check_recipe, recipe)
 
 
 def _set(value: float) -> float | None:
@@ -338,7 +343,8 @@ class LTX2SpatialUpscale(io.ComfyNode):
         cls, latent: AVLatent, upscaler: core.LatentUpscaler, video_vae: core.VideoVAE
     ) -> io.NodeOutput:
         with Progress.of_this_node().phase("upscale"):
-            return io.NodeOutput(upscaled(latent, upscaler, video_vae, place))
+            larger, warnings = upscaled(latent, upscaler, video_vae, place)
+        return io.NodeOutput(larger, ui=told(*warnings, notices=warnings))
 
 
 NODES = (LTX2Generate, LTX2Guidance, LTX2StageSampler, LTX2SpatialUpscale)

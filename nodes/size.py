@@ -126,7 +126,8 @@ class LTX2EmptyLatent(io.ComfyNode):
     @classmethod
     def execute(cls, size: ClipSize, scale: str, audio: bool) -> io.NodeOutput:
         shape = size.shape.halved() if scale == "half" else size.shape
-        return io.NodeOutput(blank(shape, size.frame_rate, sound=audio))
+        facts = {"adjustments": list(size.adjustments)}
+        return io.NodeOutput(blank(shape, size.frame_rate, sound=audio, facts=facts))
 
 
 def _lines(size: ClipSize) -> list[str]:

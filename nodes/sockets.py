@@ -1,6 +1,6 @@
 """Our own socket types, and the way between IMAGE, AUDIO and the core's values."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import torch
@@ -63,7 +63,7 @@ def sound_from_audio(audio: dict[str, Any]) -> tuple[Tensor, int]:
     return waveform, int(audio["sample_rate"])
 
 
-def spans_from_image(image: Tensor, at_once: int = 8) -> Iterator[Tensor]:
+def spans_from_image(image: Tensor, at_once: int = 8) -> Generator[Tensor, None, None]:
     """Cut an IMAGE [F, H, W, 3 or 4] in 0..1 into spans [1, 3, f, H, W] in -1..1."""
     for frames in image[..., :3].split(at_once):
         yield frames.float().cpu().movedim(-1, 0).unsqueeze(0) * 2 - 1

@@ -1,5 +1,6 @@
 """Following a run on its node: phases, steps, and a preview that moves."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -17,17 +18,22 @@ from .host.progress import Progress
 
 #: Preview pixels per latent cell, along each side.
 ZOOM = 8
+#: The phases of saving.
+DECODE, WRITE = "picture decode", "writing"
 
 
 @contextmanager
 def watched(video_vae: VideoVAE | None) -> Iterator[Calls]:
     """Yield the calls that show a run: one phase after the other, each step with a preview."""
     progress = Progress.of_this_node()
-    factors = _factors(video_vae)
+    factors: Tensor | None = None
     with ExitStack() as phases:
 
         def on_phase(name: str) -> None:
+            nonlocal factors
             phases.close()
+            # Here, because the run has been checked, and nothing large computes between phases.
+            factors = _factors(video_vae)
             phases.enter_context(progress.phase(name))
 
         def on_step(_stage: int, done: int, total: int, denoised: AVLatent) -> None:
@@ -35,6 +41,45 @@ def watched(video_vae: VideoVAE | None) -> Iterator[Calls]:
             progress.part(done, total, frames)
 
         yield Calls(on_phase=on_phase, on_step=on_step, check=progress.check)
+
+
+class Writing:
+    """The two phases of saving. They overlap: spans are encoded while the next ones are decoded.
+
+    So their seconds are counted apart: what waiting for spans took, and all the rest.
+    """
+
+    def __init__(self, progress: Progress, frames: int) -> None:
+        self._progress = progress
+        self._frames = frames
+        self._phases = ExitStack()
+        self._decoding = 0.0
+        self._began = time.monotonic()
+
+    def __enter__(self) -> "Writing":
+        self._phases.enter_context(self._progress.phase(DECODE, self._frames))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._phases.close()
+
+    def watched(self, pictures: Iterator[Tensor]) -> Iterator[Tensor]:
+        """Hand spans on, and begin the second phase behind the last one."""
+        while True:
+            asked = time.monotonic()
+            span = next(pictures, None)
+            self._decoding += time.monotonic() - asked
+            if span is None:
+                break
+            yield span
+        self._phases.close()
+        self._phases.enter_context(self._progress.phase(WRITE))
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds of every phase up to now."""
+        total = time.monotonic() - self._began
+        found = {DECODE: self._decoding, WRITE: total - self._decoding}
+        return self._progress.seconds | found
 
 
 def preview_frames(latent: Tensor | None, factors: Tensor) -> Sequence[Tensor] | None:

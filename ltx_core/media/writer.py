@@ -15,7 +15,7 @@ from pathlib import Path
 import av
 from av.audio.stream import AudioStream
 from av.codec import Codec
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.stream import VideoStream
@@ -103,7 +103,7 @@ def write_clip(
     sound: tuple[Waveform, int] | None = None,  # waveform and its sample rate
     format: str = "mp4",  # of FORMATS
     quality: int = 95,  # 20..99
-    metadata: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None,
     frames: int | None = None,
     check: Check = never_cancelled,
     on_frames: Callable[[int], None] | None = None,
@@ -113,8 +113,9 @@ def write_clip(
     `frames` is how many are wanted: later spans are not asked for, fewer are an error. The sound is
     cut, or continued by silence, to the length of the picture. An odd side loses its last row or
     column, since 4:2:0 has none. `check` is called before each chunk that is muxed, `on_frames`
-    with the number of frames encoded so far. Names in `metadata` keep their capitals in MP4 and
-    MOV; WEBM has capitals only and is read back in small letters.
+    with the number of frames encoded so far. A `metadata` that is a function is asked when all
+    frames are encoded, so that it can tell how long that took. Names in it keep their capitals in
+    MP4 and MOV; WEBM has capitals only and is read back in small letters.
 
     Raises LTX2Error if the file cannot be written, an encoder is missing, or a picture or the sound
     holds values that are no numbers. Whatever is raised, no unfinished file stays behind.
@@ -126,8 +127,10 @@ def write_clip(
     require_encoder(kind.video)
     if sound is not None:
         require_encoder(kind.audio)
-    with partial_file(path) as partial, _container(path, partial, format, kind) as container:
-        container.metadata.update(metadata or {})
+    with (
+        partial_file(path) as partial,
+        _container(path, partial, format, kind, metadata) as container,
+    ):
         muxer = _Muxer(container, path, check)
         with told(path):
             picture = _PictureTrack(muxer, kind, frame_rate, crf)
@@ -187,7 +190,38 @@ def _planes(frame: Tensor) -> Tensor:
 
 @contextmanager
 def _container(
-    path: Path, partial: Path, format: str, kind: ClipFormat
+    path: Path,
+    partial: Path,
+    format: str,
+    kind: ClipFormat,
+    metadata: Mapping[str, str] | Callable[[], Mapping[str, str]] | None,
+) -> Iterator[OutputContainer]:
+    """Yield what packets go into; tags that are known only at the end are added by copying."""
+    if not callable(metadata):
+        with _opened(path, partial, format, kind.container_options) as container:
+            container.metadata.update(metadata or {})
+            yield container
+        return
+    untagged = partial.with_suffix(".raw")
+    try:
+        with _opened(path, untagged, format, {}) as container:
+            yield container
+        tags = metadata()
+        with (
+            told(path),
+            av.open(str(untagged.absolute()), format=format) as source,
+            _opened(path, partial, format, kind.container_options) as container,
+        ):
+            container.metadata.update(tags)
+            _copy(source, container)
+    finally:
+        with suppress(OSError):
+            untagged.unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(
+    path: Path, partial: Path, format: str, options: Mapping[str, str]
 ) -> Iterator[OutputContainer]:
     # The absolute path, because FFmpeg takes "name:rest" for a protocol.
     with told(path):
@@ -195,7 +229,7 @@ def _container(
             str(partial.absolute()),
             "w",
             format=format,
-            options=dict(kind.container_options),
+            options=dict(options),
             metadata_errors="replace",
         )
     try:
@@ -206,6 +240,19 @@ def _container(
         raise
     with told(path):
         container.close()
+
+
+def _copy(source: InputContainer, target: OutputContainer) -> None:
+    """Copy all packets as they are, times included."""
+    streams = {}
+    for stream in source.streams:
+        copied = target.add_stream_from_template(stream)
+        copied.time_base = stream.time_base
+        streams[stream.index] = copied
+    for packet in source.demux():
+        if packet.dts is not None:  # the empty packet that ends a stream
+            packet.stream = streams[packet.stream.index]
+            target.mux(packet)
 
 
 class _Muxer:

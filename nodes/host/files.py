@@ -243,29 +243,58 @@ def output_path(
     `%minute%`, `%second%`, `%date:yyyy-MM-dd%`. The file gets the next free number. Raises
     LTX2Error (outside_output, cannot_write).
     """
-    filled = _filled(prefix, width, height, now or datetime.now().astimezone())
+    root, goal = _goal(prefix, width, height, now or datetime.now().astimezone())
+    try:
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        number = _next_number(goal)
+    except OSError as error:
+        raise _no_folder(goal.parent, error.strerror) from None
+    name = f"{goal.name}_{number:05}_{suffix}"
+    subfolder = goal.parent.relative_to(root).as_posix()
+    return goal.parent / name, name, "" if subfolder == "." else subfolder
+
+
+def check_output(prefix: str) -> None:
+    """Refuse, before anything is computed, a prefix that nothing could be written under.
+
+    Makes no folder. Raises LTX2Error (outside_output, cannot_write).
+    """
+    root, goal = _goal(prefix, 0, 0, datetime.now().astimezone())
+    there = next(folder for folder in (*goal.parents, root) if os.path.lexists(folder))
+    if not there.is_dir():
+        raise _no_folder(goal.parent, f"{there.name} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _no_folder(goal.parent, f"{there} may not be written to")
+
+
+def _goal(prefix: str, width: int, height: int, now: datetime) -> tuple[Path, Path]:
+    """Return the output folder, and where in it a prefix leads."""
+    filled = _filled(prefix, width, height, now)
     relative = PurePosixPath(FORBIDDEN.sub("_", filled.replace("\\", "/")))
     root = folder("output").resolve()
     goal = (root / relative).resolve()
-    if relative.is_absolute() or not relative.name or root not in goal.parents:
+    if not relative.name:
+        raise LTX2Error(
+            "The file prefix is empty.", needed="a name, or folder/name", where="filename_prefix",
+            code="outside_output",
+        )  # fmt: skip
+    if relative.is_absolute() or root not in goal.parents:
         raise LTX2Error(
             f"The file prefix {prefix!r} leads out of the output folder.",
             needed="a name, or folder/name",
             where="filename_prefix",
             code="outside_output",
         )
-    try:
-        goal.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LTX2Error(
-            f"The folder {goal.parent} cannot be made: {error.strerror}.",
-            needed="a folder that can be written to",
-            where="filename_prefix",
-            code="cannot_write",
-        ) from None
-    name = f"{goal.name}_{_next_number(goal):05}_{suffix}"
-    subfolder = goal.parent.relative_to(root).as_posix()
-    return goal.parent / name, name, "" if subfolder == "." else subfolder
+    return root, goal
+
+
+def _no_folder(folder: Path, reason: str | None) -> LTX2Error:
+    return LTX2Error(
+        f"The folder {folder} cannot be written to: {reason}.",
+        needed="a folder that can be written to",
+        where="the output folder, or filename_prefix",
+        code="cannot_write",
+    )
 
 
 def temp_path(prefix: str, suffix: str) -> tuple[Path, str, str]:

@@ -160,7 +160,8 @@ def test_the_demo_ends_with_one_object_about_its_clip(tmp_path: Path, capsys: Ca
     assert [facts[name] for name in ("width", "height", "frames")] == [256, 256, 25]
     assert facts["fps"] == "24/1" and facts["seed"] == 5
     assert facts["sample_rate"] == info.sample_rate and facts["samples"] > 0
-    assert {"text", "stage 1", "stage 2", "picture", "sound"} <= facts["seconds"].keys()
+    assert {"text", "stage 1", "upscale", "stage 2", "sound decode"} <= facts["seconds"].keys()
+    assert {"picture decode", "writing"} <= facts["seconds"].keys()
 
 
 def test_inspect_says_what_a_file_is(tiny_models: Path, capsys: Capture) -> None:

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -27,8 +28,8 @@ class Host:
     device: torch.device | None = None
     #: Set from another thread or a signal handler to end the run at the next check.
     cancelled: threading.Event = field(default_factory=threading.Event)
-    #: Parts on the device, the one used last at the end.
-    placed: list[Part[Any]] = field(default_factory=list)
+    #: Parts on the device, the one used last at the end; one that nobody needs any more is gone.
+    placed: "WeakKeyDictionary[Part[Any], None]" = field(default_factory=WeakKeyDictionary)
     #: Parts that compute now, once for each `with` block.
     at_work: list[Part[Any]] = field(default_factory=list)
 

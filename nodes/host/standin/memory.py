@@ -72,14 +72,13 @@ def place(
     host, device, dtype = current(), run_device(), run_dtype()
     weights = laid_out_bytes(part, dtype) if part.device is None else 0
     _make_room(part, weights + activation_bytes)
-    if part in host.placed:
-        host.placed.remove(part)
+    host.placed.pop(part, None)
     try:
         lay_out(part, device, dtype, loras)
     except out_of_memory:
         needed, free = laid_out_bytes(part, dtype), _free_now(device)
         raise does_not_fit(part, device, needed, free) from None
-    host.placed.append(part)
+    host.placed[part] = None
     host.at_work.append(part)
     try:
         yield part.network
@@ -101,6 +100,6 @@ def _make_room(part: AnyPart, needed: int) -> None:
 
 def _release(part: AnyPart, device: torch.device) -> None:
     let_rest(part)
-    current().placed.remove(part)
+    current().placed.pop(part, None)
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -372,3 +372,26 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_file(tmp_path: Path) -> None:
         assert lines.count(f"{format} written") == 1
         assert sum(line.startswith(refused) for line in lines) == 20
     assert len(lines) == 42
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_tags_that_are_known_only_at_the_end_arrive_too(tmp_path: Path, format: str) -> None:
+    path = tmp_path / f"clip.{format}"
+    encoded: list[int] = []
+    rate = Fraction(24000, 1001)
+    sound = (noise(2 * 48_000), 48_000)
+    write_clip(
+        path,
+        numbered_spans(25),
+        rate,
+        sound=sound,
+        format=format,
+        metadata=lambda: {"frames": str(encoded[-1])},
+        on_frames=encoded.append,
+    )
+    with av.open(str(path)) as container:
+        tags = {name.lower(): text for name, text in container.metadata.items()}
+        assert container.streams.video[0].average_rate == rate
+    assert tags["frames"] == "25"
+    assert [number_of(FrameReader()(frame)) for frame in decoded(path)] == list(range(25))
+    assert sorted(tmp_path.iterdir()) == [path]
