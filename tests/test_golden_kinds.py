@@ -71,7 +71,16 @@ NOT_BUILT: dict[str, Callable[[Golden], bool]] = {
 def collected() -> str:
     """The ids of every golden test of the suite, each of which holds its file's path."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "golden", str(ROOT / "tests")],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--collect-only",
+            "-q",
+            "-m",
+            "golden",
+            str(ROOT / "tests"),
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -76,7 +76,9 @@ def test_every_file_it_names_is_in_the_note_and_offered_for_download(graph: dict
         if isinstance(value, str) and value.endswith(".safetensors")
     }
     offered = {
-        entry["name"]: entry for node in graph["nodes"] for entry in node["properties"].get("models", ())
+        entry["name"]: entry
+        for node in graph["nodes"]
+        for entry in node["properties"].get("models", ())
     }
     assert named == set(offered)
     assert "licence" in text

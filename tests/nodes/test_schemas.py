@@ -71,9 +71,7 @@ FIVE = {
     ),
     "LTX2Prompt": "prompt prompt_enhance negative_prompt",
     "LTX2Size": "aspect_ratio resolution duration frame_rate width height",
-    "LTX2Generate": (
-        "recipe seed audio steps cfg audio_cfg stg modality_scale rescale"
-    ),
+    "LTX2Generate": ("recipe seed audio steps cfg audio_cfg stg modality_scale rescale"),
     "LTX2SaveVideo": "filename_prefix format quality loudness",
 }
 
