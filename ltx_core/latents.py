@@ -1,7 +1,7 @@
 """The audio-video latent as one value."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Generic, TypeVar
 
@@ -57,6 +57,15 @@ class AVLatent:
     generation: str = ""
     #: Random state after the stage that made it, where the next one continues it; see `noise`.
     noise_state: Tensor | None = None
+    #: The file of the model that made it; "" when blank or not known.
+    source: str = ""
+    #: How it was made so far (adjustments, seed, ...), for the metadata of the finished file.
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Return what messages call it."""
+        return f"the latent of {self.source}" if self.source else "the latent"
 
     def with_video(self, video: Tensor | None) -> "AVLatent":
         """Return the same clip with another picture."""
@@ -68,11 +77,16 @@ class AVLatent:
 
 
 def blank(
-    shape: VideoShape, frame_rate: Fraction, *, batch: int = 1, sound: bool = True
+    shape: VideoShape,
+    frame_rate: Fraction,
+    *,
+    batch: int = 1,
+    sound: bool = True,
+    facts: Mapping[str, Any] | None = None,
 ) -> AVLatent:
     """Return darkness and silence of the given size, on the CPU in float32."""
     cells = shape.latent()
     video = torch.zeros(batch, VIDEO_CHANNELS, cells.frames, cells.height, cells.width)
     length = audio_latent_frames(shape.frames, frame_rate)
     audio = torch.zeros(batch, AUDIO_CHANNELS, length, AUDIO_BINS) if sound else None
-    return AVLatent(video=video, audio=audio, frame_rate=frame_rate)
+    return AVLatent(video=video, audio=audio, frame_rate=frame_rate, facts=facts or {})

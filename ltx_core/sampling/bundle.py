@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..audio_vae.load import audio_decoder_part, audio_encoder_part, vocoder_part
-from ..checkpoint.compatible import check_together, require
+from ..checkpoint.compatible import check_together, lora_warnings, require
 from ..checkpoint.facts import FileFacts
 from ..checkpoint.identify import identify
 from ..checkpoint.lora import Lora, LoraMatch, LoraUse, match, read_lora
@@ -61,7 +61,11 @@ class Model:
     def match(self, lora: Lora) -> LoraMatch:
         """Compare a LoRA with this transformer; raises LTX2Error if nothing matches."""
         state = self.transformer.network.state_dict()
-        return match(lora, {name: tensor.shape for name, tensor in state.items()})
+        return match(lora, {name: tensor.shape for name, tensor in state.items()}, self.source)
+
+    def warnings(self, lora: Lora) -> list[str]:
+        """Say in words what speaks against a LoRA that fits by its shapes."""
+        return lora_warnings(self.facts, lora.name, lora.generation)
 
     def with_lora(self, use: LoraUse) -> "Model":
         """Return the same model with one LoRA more."""

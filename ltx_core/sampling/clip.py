@@ -1,7 +1,7 @@
 """A finished clip that is decoded when somebody looks, and pictures and sound made into latents."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ..audio_vae.lengths import conform
 from ..audio_vae.sound import decode_mel, encode_waveform, mel_to_sound
+from ..checkpoint.compatible import check_latents
+from ..checkpoint.facts import FileFacts
 from ..checkpoint.part import Place
 from ..errors import LTX2Error
 from ..grid import AUDIO_LATENTS_PER_SECOND, LatentShape, audio_latent_frames, frames_down
@@ -52,13 +54,37 @@ class Clip:
         return (0, 0) if video is None else (video.shape[4] * 32, video.shape[3] * 32)
 
 
+def picture_of(latent: AVLatent, video_vae: VideoVAE) -> Clip:
+    """Return a latent's picture, without its sound, as a clip.
+
+    Raises LTX2Error if there is none, or if the VAE is of another generation than the latent.
+    """
+    if latent.video is None:
+        raise _no_picture()
+    check_latents(latent.name, latent.generation or None, video_vae.facts)
+    facts = dict(latent.facts)
+    return Clip(
+        latent=latent.with_audio(None),
+        video_vae=video_vae,
+        seed=facts.get("seed", 0),
+        facts=facts,
+    )
+
+
+def _no_picture() -> LTX2Error:
+    return LTX2Error(
+        "The clip has no picture.", needed="a latent with a picture, and a video VAE",
+        where="the latent that is decoded",
+    )  # fmt: skip
+
+
 def picture_spans(
     clip: Clip,
     place: Place,
     *,
     free_bytes: int,
     on_frames: Callable[[int], None] | None = None,
-) -> Iterator[Tensor]:
+) -> Generator[Tensor, None, None]:
     """Yield a clip's frames as spans [1, 3, f, H, W] in -1..1, float32 on the CPU.
 
     Memory does not grow with the length; large pictures are tiled to fit `free_bytes`. The decoder
@@ -66,10 +92,7 @@ def picture_spans(
     """
     video = clip.latent.video
     if video is None or clip.video_vae is None:
-        raise LTX2Error(
-            "The clip has no picture.", needed="a latent with a picture, and a video VAE",
-            where="the latent that is decoded",
-        )  # fmt: skip
+        raise _no_picture()
     part = clip.video_vae.decoder
     shape = LatentShape(*video.shape[2:])
     budget = min(free_bytes, clip.memory_budget) if clip.memory_budget else free_bytes
@@ -100,6 +123,7 @@ def decode_audio(
             "The latent has no sound.", needed="a latent made with audio switched on",
             where="the latent that is decoded",
         )  # fmt: skip
+    check_latents(latent.name, latent.generation or None, audio_vae.facts)
     with torch.no_grad():
         with place(audio_vae.decoder) as decoder:
             mel = decode_mel(decoder, latent.audio).cpu()
@@ -112,6 +136,7 @@ def encode_audio(
     latent: AVLatent, waveform: Tensor, sample_rate: int, audio_vae: AudioVAE, place: Place
 ) -> tuple[AVLatent, list[str]]:
     """Return `latent` with the sound of a waveform [B, channels, T], and what was adjusted."""
+    check_latents(latent.name, latent.generation or None, audio_vae.facts)
     lines: list[str] = []
     wanted = None
     if latent.video is not None:
@@ -160,4 +185,14 @@ def encode_frames(
     pixels = to_core_range(cut).transpose(0, 1).unsqueeze(0)  # [1, 3, F, H, W]
     with torch.no_grad(), place(part) as encoder:
         latent = encode(encoder, pixels, tiles=tiles).float().cpu()
-    return AVLatent(video=latent, audio=None, frame_rate=frame_rate), lines
+    made = AVLatent(
+        video=latent, audio=None, frame_rate=frame_rate, facts={"adjustments": lines},
+        generation=_stated(video_vae.facts), source=video_vae.source,
+    )  # fmt: skip
+    return made, lines
+
+
+def _stated(facts: FileFacts) -> str:
+    """Return a file's generation where it is one, "" where it is a range or not known."""
+    version = facts.version or ""
+    return version if version.replace(".", "").isdigit() else ""

@@ -16,6 +16,7 @@ from ..errors import LTX2Error
 from ..ops.layers import Check, never_cancelled
 from ..text.context import TextContext
 from ..text.encoder import TextEncoder, encode_prompts
+from ..text.tokenizer import CONTEXT_LENGTH
 
 #: Stands in the metadata of every file we write.
 FORMAT = "ltx2_prompt_context"
@@ -56,6 +57,7 @@ class PromptContext:
     positive: TextContext
     negative: TextContext | None = None
     seconds: float = 0.0  # how long reading took
+    notices: tuple[str, ...] = ()  # what is worth knowing of the reading
 
     @property
     def generation(self) -> str:
@@ -87,7 +89,16 @@ def encode_pair(
         found[context.prompt] = context
     positive, negative = found[prompt], found[negative_prompt]
     assert positive is not None and negative is not None
-    return PromptContext(positive=positive, negative=negative)
+    texts = {"prompt": prompt, "negative prompt": negative_prompt}
+    notices = [line for name, text in texts.items() for line in _cut(encoder, name, text)]
+    return PromptContext(positive=positive, negative=negative, notices=tuple(notices))
+
+
+def _cut(encoder: TextEncoder, name: str, text: str) -> list[str]:
+    count = len(encoder.tokenizer.ids(text, None))
+    if count <= CONTEXT_LENGTH:
+        return []
+    return [f"the {name} has {count} tokens and is cut after {CONTEXT_LENGTH}"]
 
 
 def save_pair(path: Path, context: PromptContext) -> None:
@@ -146,7 +157,7 @@ def load_pair(path: Path) -> PromptContext:
             audio=weights[f"{side}.audio"].clone(),
             generation=str(stated.get("generation", "")),
             prompt=str(prompts[side]),
-            source=str(stated.get("source", "")),
+            source=path.name,
         )
         for side in prompts
     }

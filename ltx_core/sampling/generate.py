@@ -9,7 +9,7 @@ from ..checkpoint.lora import LoraUse
 from ..checkpoint.part import Place
 from ..grid import SIDE_STEP, ClipSize, VideoShape, nearest_side
 from ..latents import blank
-from .bundle import Bundle, Guides
+from .bundle import Bundle, Guides, Model
 from .clip import Clip
 from .context import PromptContext
 from .models import Models, Request
@@ -83,6 +83,7 @@ def generate(
 ) -> Clip:
     """Run a recipe and return the clip, not yet decoded."""
     made = plan(bundle, context, size, guides, settings, place)
+    notices = [*context.notices, *lora_notices(bundle.model, guides)]
     result = run_recipe(
         made.recipe, made.models, made.request, seed=settings.seed, noise=noise, calls=calls
     )
@@ -92,8 +93,18 @@ def generate(
         audio_vae=bundle.audio_vae if settings.audio else None,
         seed=settings.seed,
         memory_budget=bundle.memory_budget,
-        facts=_facts(bundle, context, made, settings, result),
+        facts=_facts(bundle, context, made, settings, result, notices),
     )
+
+
+def lora_notices(model: Model, guides: Guides) -> list[str]:
+    """Say how far the guides' LoRAs fit the model; raises LTX2Error if one does not at all."""
+    lines: list[str] = []
+    for use in guides.loras:
+        report = model.match(use.lora)
+        lines += [str(report)] if report.unmatched else []
+        lines += model.warnings(use.lora)
+    return lines
 
 
 def _for_references(size: ClipSize, guides: Guides) -> ClipSize:
@@ -111,7 +122,12 @@ def _for_references(size: ClipSize, guides: Guides) -> ClipSize:
 
 
 def _facts(
-    bundle: Bundle, context: PromptContext, made: Plan, settings: Settings, result: Result
+    bundle: Bundle,
+    context: PromptContext,
+    made: Plan,
+    settings: Settings,
+    result: Result,
+    notices: list[str],
 ) -> Mapping[str, Any]:
     return {
         "generation": bundle.generation,
@@ -121,6 +137,6 @@ def _facts(
         "prompt": context.prompt,
         "files": bundle.sources(),
         "adjustments": list(made.size.adjustments),
-        "notices": list(result.notes),
+        "notices": [*notices, *result.notes],
         "seconds": {"text": context.seconds, **result.seconds},
     }

@@ -106,7 +106,7 @@ def check_together(models: Models, request: Request) -> None:
         for context in contexts
         if context is not None
     ]
-    others.append(("the latent", request.clip.generation))
+    others.append((request.clip.name, request.clip.generation))
     for source, generation in others:
         if generation and ours.generation and generation != ours.generation:
             raise LTX2Error(

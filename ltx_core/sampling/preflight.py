@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+from ..checkpoint.part import Part
 from ..errors import LTX2Error
 from ..latents import Streams, each
+from ..upscaler.model import Upscaler
 from .guidance import GuidancePlan
 from .models import Models, Request, check_together
 from .stages import Recipe, Stage
@@ -85,6 +87,19 @@ def _check_parts(recipe: Recipe, models: Models, request: Request, has_encoder: 
             f"The recipe {recipe.name} has two stages and needs a spatial upscaler between them.",
             needed=UPSCALERS.get(models.generation, "the generation's spatial x2 upscaler"),
             where="models/latent_upscale_models", code="component_missing",
+        )  # fmt: skip
+    if upscales and models.upscaler is not None:
+        _check_upscaler(recipe, models.upscaler, models.generation)
+
+
+def _check_upscaler(recipe: Recipe, upscaler: Part[Upscaler], generation: str) -> None:
+    time, side = upscaler.network.config.scale
+    if (time, side) != (1.0, 2.0):
+        raise LTX2Error(
+            f"{upscaler.source} makes {time:g} times as many frames and sides {side:g} times as "
+            f"long; the recipe {recipe.name} doubles the sides and nothing else.",
+            needed=UPSCALERS.get(generation, "the generation's spatial x2 upscaler"),
+            where="models/latent_upscale_models", code="wrong_role",
         )  # fmt: skip
 
 

@@ -206,7 +206,7 @@ def _walked(
             on_step=calls.on_step,
             check=calls.check,
         )
-    latent = replace(result.latent, generation=models.generation)
+    latent = replace(result.latent, generation=models.generation, source=part.source)
     return replace(result, latent=latent)
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isclose
+from typing import Any
 
 import torch
 
+from ..checkpoint.compatible import check_latents, upscaler_warnings
 from ..checkpoint.part import Place
 from ..errors import LTX2Error
 from ..latents import AVLatent, Streams, each
@@ -171,19 +173,50 @@ def run_single(
     made = result.latent
     if settings.keep_sound:
         made = made.with_audio(latent.audio)
-    state = official.state if settings.noise == "official" else None
-    return replace(made, noise_state=state), list(result.notes)
+    notes = [*context.notices, *result.notes]
+    return replace(
+        made,
+        noise_state=official.state if settings.noise == "official" else None,
+        facts=_facts(latent.facts, model, context, settings, len(sigmas) - 1, notes),
+    ), notes
+
+
+def _facts(
+    before: Mapping[str, Any],
+    model: Model,
+    context: PromptContext,
+    settings: StageSettings,
+    steps: int,
+    notes: list[str],
+) -> dict[str, Any]:
+    """Return what is known of a clip after a stage, of earlier stages too."""
+    notices = dict.fromkeys([*before.get("notices", ()), *notes])
+    return {
+        **before,
+        "generation": model.generation,
+        "seed": settings.seed,
+        "steps": [*before.get("steps", ()), steps],
+        "prompt": context.prompt,
+        "files": {"model": model.source, "text_encoder": context.positive.source},
+        "notices": [*notices],
+    }
 
 
 def upscaled(
     latent: AVLatent, upscaler: LatentUpscaler, video_vae: VideoVAE, place: Place
-) -> AVLatent:
-    """Return the latent with its picture enlarged; raises LTX2Error if it has none."""
+) -> tuple[AVLatent, list[str]]:
+    """Return the latent with its picture enlarged, and warnings.
+
+    Raises LTX2Error if it has none, or if something is of another generation than the latent.
+    """
     if latent.video is None:
         raise LTX2Error(
             "The latent has no picture to enlarge.", needed="a latent with a picture",
             where="LTX-2 Spatial Upscale",
         )  # fmt: skip
+    generation = latent.generation or None
+    for facts in (upscaler.facts, video_vae.facts):
+        check_latents(latent.name, generation, facts)
     with torch.no_grad():
         video = upscaled_latent(latent.video, upscaler.part, video_vae.statistics, place)
-    return latent.with_video(video)
+    return latent.with_video(video), upscaler_warnings(latent.name, generation, upscaler.facts)

@@ -128,19 +128,24 @@ def recipe_for(name: str, equipment: Equipment, overrides: Overrides = Overrides
 
     Raises LTX2Error `recipe` for one that does not exist or cannot run with them.
     """
-    if name in ("draft", "fast"):
-        return _distilled(name, equipment, overrides)
+    check_recipe(name)
     if name == "pro":
         return _guided(equipment, overrides)
+    return _distilled(name, equipment, overrides)
+
+
+def check_recipe(name: str) -> None:
+    """Refuse a name that no recipe has, or one that is not there yet."""
     if name == "ultra":
         raise LTX2Error(
             "The recipe ultra is not available yet.",
             needed="pro or fast", where="the widget recipe", code="recipe",
         )  # fmt: skip
-    raise LTX2Error(
-        f"There is no recipe called {name}.",
-        needed=f"one of {', '.join(RECIPES)}", where="the widget recipe", code="recipe",
-    )  # fmt: skip
+    if name not in RECIPES:
+        raise LTX2Error(
+            f"There is no recipe called {name}.",
+            needed=f"one of {', '.join(RECIPES)}", where="the widget recipe", code="recipe",
+        )  # fmt: skip
 
 
 def _distilled(name: str, equipment: Equipment, overrides: Overrides) -> Recipe:

@@ -120,7 +120,7 @@ def test_what_is_no_file_at_all_is_not_there(host: Host, value: str) -> None:
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(host: Host) -> None:
     (host.output / "taken").touch()
-    with pytest.raises(LTX2Error, match="cannot be made"):
+    with pytest.raises(LTX2Error, match="cannot be written to"):
         files.output_path("taken/x", ".mp4")
 
 
@@ -214,7 +214,7 @@ def test_a_prefix_that_leads_out_of_the_output_folder_is_refused(host: Host, pre
     if prefix == "folder/":
         assert files.output_path(prefix, ".mp4")[1] == "folder_00001_.mp4"
         return
-    with pytest.raises(LTX2Error, match="out of the output folder"):
+    with pytest.raises(LTX2Error, match="out of the output folder|is empty"):
         files.output_path(prefix, ".mp4")
     assert sorted(host.output.parent.rglob("*")) == before
 

@@ -40,7 +40,7 @@ def test_a_part_computes_in_float32_on_the_processor_and_stays(
             assert network(torch.ones(1, 4)).tolist() == [[9.0] * 4]
             assert network.weight.dtype == torch.float32
     assert lines.messages == ["[LTX-2] upscaler -> cpu, 0.0 GB"]
-    assert host.placed == [upscaler] and not host.at_work
+    assert [*host.placed] == [upscaler] and not host.at_work
 
 
 def test_text_encoder_and_transformer_never_lie_on_the_device_together(
@@ -129,3 +129,11 @@ def test_the_processor_says_how_much_is_free(host: Host) -> None:
     assert memory.free_bytes() > 1 << 20
     assert memory.run_dtype() == torch.float32
     assert memory.resting_device() == torch.device("cpu")
+
+
+def test_a_part_that_nobody_needs_any_more_leaves_the_device(host: Host) -> None:
+    upscaler = part("upscaler")
+    with memory.place(upscaler):
+        pass
+    del upscaler
+    assert not host.placed
