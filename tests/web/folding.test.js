@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fold, isOpen, label, remember } from "../../web/js/lib/folding.js";
+import { fold, heightAfter, isOpen, label, remember } from "../../web/js/lib/folding.js";
 
 function storage() {
   const values = new Map();
@@ -11,13 +11,21 @@ function storage() {
   };
 }
 
-test("only advanced widgets are hidden, in both ways the renderers read", () => {
-  const widgets = [{ options: {} }, { options: { advanced: true } }, {}];
-  assert.equal(fold(widgets, false), 1);
-  assert.deepEqual(widgets[1], { hidden: true, options: { advanced: true, hidden: true } });
-  assert.deepEqual(widgets[0], { options: {} });
-  fold(widgets, true);
+test("only the rare widgets are hidden, in both ways the renderers read", () => {
+  const widgets = [{ name: "a", options: {} }, { name: "b", options: {} }, { name: "c" }];
+  assert.equal(fold(widgets, ["b", "c"], false), 2);
+  assert.deepEqual(widgets[0], { name: "a", options: {} });
+  assert.deepEqual(widgets[1], { name: "b", hidden: true, options: { hidden: true } });
+  assert.deepEqual(widgets[2], { name: "c", hidden: true, options: { hidden: true } });
+  fold(widgets, ["b", "c"], true);
   assert.equal(widgets[1].hidden, false);
+  assert.equal(widgets[2].options.hidden, false);
+});
+
+test("a node keeps the room its user gave it, open or folded", () => {
+  assert.equal(heightAfter(330, 166, 136), 300);
+  assert.equal(heightAfter(300, 136, 166), 330);
+  assert.equal(heightAfter(100, 166, 136), 136);
 });
 
 test("what was open stays open in this tab, node by node", () => {

@@ -1,13 +1,19 @@
 /** Which settings are folded away. Pure: importing this file does nothing else. */
 
-/** Hides the advanced ones of `widgets` unless `open`; returns how many there are. */
-export function fold(widgets, open) {
-  const advanced = widgets.filter((widget) => widget.options?.advanced);
-  for (const widget of advanced) {
+/** Hides the widgets called one of `names` unless `open`; returns how many there are. */
+export function fold(widgets, names, open) {
+  const rare = widgets.filter((widget) => names.includes(widget.name));
+  for (const widget of rare) {
     widget.hidden = !open;
+    widget.options ??= {};
     widget.options.hidden = !open; // one renderer reads the first, the other the second
   }
-  return advanced.length;
+  return rare.length;
+}
+
+/** The height of a node that needed `before` and needs `needed` now: its spare room stays. */
+export function heightAfter(height, before, needed) {
+  return needed + Math.max(0, height - before);
 }
 
 /** What the button says. */
