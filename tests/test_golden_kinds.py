@@ -1,4 +1,4 @@
-"""Every recorded answer is compared by some test, or stands on the short list of what is missing."""
+"""Every recorded answer is compared by some test, or is on the short list of what is missing."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What a schema promises: it only grows, everything is explained, what is made from it is current."""
+"""What a schema promises: it only grows, and everything made from it is current."""
 
 import copy
 import json
