@@ -46,7 +46,8 @@ class LTX2DecodeVideo(io.ComfyNode):
         images = None
         if is_linked(cls.hidden, 1):
             images = decoded_images(clip, Progress.of_this_node())
-        return io.NodeOutput(clip, images, float(latent.frame_rate))
+        lines = clip.facts.get("notices", [])
+        return io.NodeOutput(clip, images, float(latent.frame_rate), ui=told(*lines, notices=lines))
 
 
 class LTX2EncodeVideo(io.ComfyNode):

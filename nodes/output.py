@@ -12,7 +12,7 @@ from torch import Tensor
 from ..ltx_core.errors import LTX2Error
 from ..ltx_core.grid import exact_rate
 from ..ltx_core.media.writer import Written, write_clip
-from ..ltx_core.sampling.clip import Clip, decode_audio
+from ..ltx_core.sampling.clip import Clip, decode_audio, playable
 from .choices import refusal
 from .clips import decoded_images, is_linked, spans
 from .host import files
@@ -189,6 +189,11 @@ def _sound_of(clip: Clip) -> tuple[Tensor, int]:
     return decode_audio(clip.latent, clip.audio_vae, place)
 
 
+def _playable(audio: dict[str, Any]) -> tuple[Tensor, int]:
+    waveform, rate = sound_from_audio(audio)
+    return playable(waveform), rate
+
+
 def _source(
     clip: Clip | None,
     images: Tensor | None,
@@ -198,7 +203,7 @@ def _source(
     progress: Progress,
 ) -> Source:
     """Find what is wired: a clip, else images, else a video; a wired sound replaces theirs."""
-    sound = None if audio is None else sound_from_audio(audio)
+    sound = None if audio is None else _playable(audio)
     if clip is not None:
         if sound is None and clip.latent.audio is not None and clip.audio_vae is not None:
             with progress.phase("sound decode"):
@@ -216,7 +221,7 @@ def _source(
         parts = video.get_components()
         images, rate = parts.images, Fraction(parts.frame_rate)
         if sound is None and parts.audio is not None:
-            sound = sound_from_audio(parts.audio)
+            sound = _playable(parts.audio)
     if images is None:
         raise LTX2Error(
             "There is nothing to save.", needed="a clip, images or a video",

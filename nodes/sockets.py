@@ -38,7 +38,7 @@ ClipSocket = io.Custom("LTX2_CLIP")
 
 def frames_from_image(image: Tensor) -> Tensor:
     """Turn IMAGE [F, H, W, 3 or 4] in 0..1 into uint8 frames [F, H, W, 3]; alpha is dropped."""
-    return (image[..., :3].detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    return (_colours(image).detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def image_from_spans(spans: Iterator[Tensor]) -> Tensor:
@@ -55,15 +55,26 @@ def audio_value(waveform: Tensor, sample_rate: int) -> dict[str, Any]:
 
 def sound_from_audio(audio: dict[str, Any]) -> tuple[Tensor, int]:
     """Read an AUDIO as (waveform [B, channels, samples] float32 on the CPU, sample rate)."""
-    waveform = audio["waveform"].detach().float().cpu()
-    if waveform.ndim != 3 or not waveform.shape[-1]:
+    waveform, rate = audio["waveform"].detach().float().cpu(), int(audio["sample_rate"])
+    if waveform.ndim != 3 or not waveform.numel() or rate < 1:
         raise LTX2Error(
             "The sound is empty.", needed="a sound of at least one sample", where="the audio input"
         )
-    return waveform, int(audio["sample_rate"])
+    return waveform, rate
+
+
+def _colours(image: Tensor) -> Tensor:
+    """Return IMAGE [F, H, W, C] with three channels: grey is spread, alpha dropped."""
+    if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
+        raise LTX2Error(
+            f"The pictures are {list(image.shape)}.",
+            needed="frames, rows, columns and 1, 3 or 4 channels", where="the images input",
+            code="size",
+        )  # fmt: skip
+    return image.expand(-1, -1, -1, 3) if image.shape[-1] == 1 else image[..., :3]
 
 
 def spans_from_image(image: Tensor, at_once: int = 8) -> Generator[Tensor, None, None]:
     """Cut an IMAGE [F, H, W, 3 or 4] in 0..1 into spans [1, 3, f, H, W] in -1..1."""
-    for frames in image[..., :3].split(at_once):
+    for frames in _colours(image).split(at_once):
         yield frames.float().cpu().movedim(-1, 0).unsqueeze(0) * 2 - 1

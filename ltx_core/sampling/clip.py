@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..audio_vae.lengths import conform
 from ..audio_vae.sound import decode_mel, encode_waveform, mel_to_sound
+from ..audio_vae.waveform import to_stereo
 from ..checkpoint.compatible import check_latents
 from ..checkpoint.facts import FileFacts
 from ..checkpoint.part import Place
@@ -22,7 +23,7 @@ from ..media.colour import to_core_range
 from ..memory.tiles import plan_decode, plan_encode
 from ..video_vae.cost import decode_bytes, encode_bytes
 from ..video_vae.decode import decode_spans
-from ..video_vae.encode import encode
+from ..video_vae.encode import CHUNK_FRAMES, encode_spans
 from .bundle import AudioVAE, VideoVAE
 
 
@@ -55,7 +56,7 @@ class Clip:
 
 
 def picture_of(latent: AVLatent, video_vae: VideoVAE) -> Clip:
-    """Return a latent's picture, without its sound, as a clip.
+    """Return a latent's picture, without its sound, as a clip; of a batch the first.
 
     Raises LTX2Error if there is none, or if the VAE is of another generation than the latent.
     """
@@ -63,8 +64,11 @@ def picture_of(latent: AVLatent, video_vae: VideoVAE) -> Clip:
         raise _no_picture()
     check_latents(latent.name, latent.generation or None, video_vae.facts)
     facts = dict(latent.facts)
+    if (batch := latent.video.shape[0]) > 1:
+        line = f"only the first of {batch} clips is decoded"
+        facts["notices"] = [*facts.get("notices", ()), line]
     return Clip(
-        latent=latent.with_audio(None),
+        latent=latent.with_audio(None).with_video(latent.video[:1]),
         video_vae=video_vae,
         seed=facts.get("seed", 0),
         facts=facts,
@@ -114,6 +118,11 @@ def picture_spans(
                 on_frames(done)
 
 
+def playable(waveform: Tensor) -> Tensor:
+    """Return the first of a batch of sounds [B, channels, T] in stereo: [1, 2, T]."""
+    return to_stereo(waveform[:1])
+
+
 def decode_audio(
     latent: AVLatent, audio_vae: AudioVAE, place: Place, *, volume: float = 1.0
 ) -> tuple[Tensor, int]:
@@ -135,12 +144,19 @@ def decode_audio(
 def encode_audio(
     latent: AVLatent, waveform: Tensor, sample_rate: int, audio_vae: AudioVAE, place: Place
 ) -> tuple[AVLatent, list[str]]:
-    """Return `latent` with the sound of a waveform [B, channels, T], and what was adjusted."""
+    """Return `latent` with the sound of a waveform [B, channels, T], and what was adjusted.
+
+    A clip hears the first sound of a batch of another size.
+    """
     check_latents(latent.name, latent.generation or None, audio_vae.facts)
     lines: list[str] = []
     wanted = None
     if latent.video is not None:
-        frames = (latent.video.shape[2] - 1) * 8 + 1
+        batch, frames = latent.video.shape[0], (latent.video.shape[2] - 1) * 8 + 1
+        if waveform.shape[0] not in (1, batch):
+            lines.append(f"only the first of {waveform.shape[0]} sounds is used")
+        if waveform.shape[0] != batch:
+            waveform = waveform[:1].expand(batch, -1, -1)
         wanted = audio_latent_frames(frames, latent.frame_rate)
         given, length = waveform.shape[-1] / sample_rate, float(frames / latent.frame_rate)
         if abs(given - length) > 1 / AUDIO_LATENTS_PER_SECOND:
@@ -161,13 +177,13 @@ def encode_frames(
     Sides are cropped around the centre to multiples of 32, the length to 8k + 1.
     """
     count, height, width = frames.shape[:3]
-    kept = frames_down(count)
     rows, columns = height // 32 * 32, width // 32 * 32
-    if not rows or not columns:
+    if not rows or not columns or not count:
         raise LTX2Error(
-            f"The pictures are {width}x{height}.", needed="at least 32x32 pixels",
-            where="the images input",
+            f"The pictures are {count} of {width}x{height}.",
+            needed="at least one of at least 32x32 pixels", where="the images input", code="size",
         )  # fmt: skip
+    kept = frames_down(count)
     top, left = (height - rows) // 2, (width - columns) // 2
     cut = frames[:kept, top : top + rows, left : left + columns]
     lines = []
@@ -177,14 +193,19 @@ def encode_frames(
         lines.append(f"{count} -> {kept} frames")
     part = video_vae.encoder
     shape = LatentShape((kept - 1) // 8 + 1, rows // 32, columns // 32)
-    tiles = plan_encode(
-        shape,
-        free_bytes,
-        lambda h, w: encode_bytes(part.network.config, h, w, itemsize=4, frames=kept),
+
+    def bytes_of(height: int, width: int) -> int:
+        return encode_bytes(part.network.config, height, width, itemsize=4, frames=kept)
+
+    tiles = plan_encode(shape, free_bytes, bytes_of)
+    needed = bytes_of(tiles.largest.height, tiles.largest.width)
+    # Span by span: a long film in floats would need many times its bytes.
+    pixels = (
+        to_core_range(span).transpose(0, 1).unsqueeze(0)  # [1, 3, f, H, W]
+        for span in cut.split(CHUNK_FRAMES)
     )
-    pixels = to_core_range(cut).transpose(0, 1).unsqueeze(0)  # [1, 3, F, H, W]
-    with torch.no_grad(), place(part) as encoder:
-        latent = encode(encoder, pixels, tiles=tiles).float().cpu()
+    with torch.no_grad(), place(part, activation_bytes=needed) as encoder:
+        latent = encode_spans(encoder, pixels, tiles=tiles).float().cpu()
     made = AVLatent(
         video=latent, audio=None, frame_rate=frame_rate, facts={"adjustments": lines},
         generation=_stated(video_vae.facts), source=video_vae.source,
