@@ -1,5 +1,8 @@
 /** Which settings are folded away. Pure: importing this file does nothing else. */
 
+/** A widget gets four pixels more than it asks for. */
+const NO_HEIGHT = -4;
+
 /** Hides the widgets called one of `names` unless `open`; returns how many there are. */
 export function fold(widgets, names, open) {
   const rare = widgets.filter((widget) => names.includes(widget.name));
@@ -7,6 +10,8 @@ export function fold(widgets, names, open) {
     widget.hidden = !open;
     widget.options ??= {};
     widget.options.hidden = !open; // one renderer reads the first, the other the second
+    if (open) delete widget.computeSize;
+    else widget.computeSize = () => [0, NO_HEIGHT]; // older frontends leave room for hidden widgets
   }
   return rare.length;
 }
