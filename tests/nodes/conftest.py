@@ -1,6 +1,5 @@
 """Tiny models of both generations, written once, and studios that use them."""
 
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,10 +9,7 @@ import torch
 from ltx2_pack.headless.tiny import write_tiny_models
 from ltx2_pack.ltx_core.media.writer import write_clip
 from PIL import Image
-from studio import Studio
-
-#: Makes a studio whose models lie in the folder given; none: those of 2.3.
-NewStudio = Callable[..., Studio]
+from studio import NewStudio, Studio
 
 
 @pytest.fixture(scope="session")
