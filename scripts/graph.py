@@ -28,7 +28,7 @@ class Box:
 
 def note(text: str, at: tuple[int, int], size: tuple[int, int]) -> Box:
     """Return a note; it runs nothing."""
-    return Box(type="MarkdownNote", at=at, size=size, widgets={"text": text})
+    return Box(type="MarkdownNote", at=at, size=size, title="Files", widgets={"text": text})
 
 
 def workflow(
@@ -65,7 +65,7 @@ def workflow(
         "groups": [],
         "config": {},
         "extra": {
-            "ds": {"scale": 0.8, "offset": [20, 60]},
+            "ds": {"scale": 0.8, "offset": [60, 90]},
             "linearData": {
                 "inputs": [[str(numbers[name]), widget] for name, widget in linear_inputs],
                 "outputs": [str(numbers[name]) for name in linear_outputs],

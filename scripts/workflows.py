@@ -37,8 +37,8 @@ CLIP_PROMPT = (
     "footsteps and a gentle breeze are heard."
 )
 LICENCES = (
-    "Accept the licences of LTX-2 and Gemma on their pages first; then put the files where the "
-    "table says, press R to refresh, and press Run."
+    "Accept the licences of LTX-2 and Gemma on their pages first; then put the files into these "
+    "folders, press R to refresh, and press Run."
 )
 
 
@@ -67,19 +67,26 @@ def _row(file: PublishedFile) -> str:
     return f"| [{file.name}]({file.link}) | models/{file.folder} | {file.gigabytes:.1f} |"
 
 
-def _note(*names: str, at: tuple[int, int], size: tuple[int, int], more: str = "") -> Box:
-    text = "\n\n".join(part for part in (_table(*names), LICENCES, more) if part)
-    return note(text, at, size)
+def _list(*names: str) -> str:
+    """Return the table for a note that is too narrow for columns."""
+    return "\n".join(
+        f"- [{file.name}]({file.link}) models/{file.folder} | {file.gigabytes:.1f} GB"
+        for file in map(_published, names)
+    )
 
 
-def _five(prompt: str, guides: tuple[str, int] | None = None) -> dict[str, Box]:
+def _note(files: str, at: tuple[int, int], size: tuple[int, int], more: str = "") -> Box:
+    return note("\n\n".join(part for part in (files, LICENCES, more) if part), at, size)
+
+
+def _five(prompt: str, *, prompt_height: int, guides: tuple[str, int] | None) -> dict[str, Box]:
     """Return load, prompt, size, generate, save; `guides` feeds Generate."""
     more = {} if guides is None else {"guides": guides}
     return {
         "load": Box(
             type="LTX2Load",
             at=(0, 0),
-            size=(340, 270),
+            size=(330, 106),
             widgets={"unet_name": MODEL, "clip_name": GEMMA, "upscale_model": UPSCALER},
             models=_models(
                 (MODEL, "checkpoints"),
@@ -89,16 +96,16 @@ def _five(prompt: str, guides: tuple[str, int] | None = None) -> dict[str, Box]:
         ),
         "prompt": Box(
             type="LTX2Prompt",
-            at=(370, 0),
-            size=(400, 330),
+            at=(355, 0),
+            size=(400, prompt_height),
             widgets={"prompt": prompt},
             links={"models": ("load", 0)},
         ),
-        "size": Box(type="LTX2Size", at=(0, 330), size=(340, 220)),
+        "size": Box(type="LTX2Size", at=(0, 420), size=(330, 194)),
         "generate": Box(
             type="LTX2Generate",
-            at=(800, 0),
-            size=(340, 330),
+            at=(780, 0),
+            size=(340, 214),
             links={
                 "models": ("load", 0),
                 "context": ("prompt", 0),
@@ -107,40 +114,40 @@ def _five(prompt: str, guides: tuple[str, int] | None = None) -> dict[str, Box]:
             },
         ),
         "save": Box(
-            type="LTX2SaveVideo", at=(1170, 0), size=(330, 480), links={"clip": ("generate", 0)}
+            type="LTX2SaveVideo", at=(1145, 0), size=(325, 162), links={"clip": ("generate", 0)}
         ),
     }
 
 
 def _text_to_video() -> dict[str, Box]:
     return {
-        **_five(PROMPT),
-        "note": _note(MODEL, GEMMA, UPSCALER, at=(370, 400), size=(770, 260)),
+        **_five(PROMPT, prompt_height=330, guides=None),
+        "note": _note(_table(MODEL, GEMMA, UPSCALER), at=(355, 420), size=(400, 194)),
     }
 
 
 def _image_to_video() -> dict[str, Box]:
-    boxes = _five(PICTURE_PROMPT, ("guide", 0))
+    boxes = _five(PICTURE_PROMPT, prompt_height=270, guides=("guide", 0))
     picture = Box(
-        type="LoadImage", at=(370, 400), size=(190, 290), widgets={"image": "example.png"}
+        type="LoadImage", at=(355, 350), size=(226, 326), widgets={"image": "example.png"}
     )
-    guide = Box(type="LTX2Guide", at=(590, 400), size=(250, 260), links={"image": ("picture", 0)})
+    guide = Box(type="LTX2Guide", at=(600, 420), size=(250, 126), links={"image": ("picture", 0)})
     more = "Pick your picture in Load Image: it becomes the first frame."
     return {
         **boxes,
         "picture": picture,
         "guide": guide,
-        "note": _note(MODEL, GEMMA, UPSCALER, at=(860, 400), size=(290, 290), more=more),
+        "note": _note(_table(MODEL, GEMMA, UPSCALER), at=(875, 460), size=(595, 200), more=more),
     }
 
 
 def _video_to_video() -> dict[str, Box]:
-    boxes = _five(CLIP_PROMPT, ("reference", 0))
-    clip = Box(type="LoadVideo", at=(370, 400), size=(190, 290), widgets={"file": "reference.mp4"})
+    boxes = _five(CLIP_PROMPT, prompt_height=270, guides=("reference", 0))
+    clip = Box(type="LoadVideo", at=(355, 350), size=(226, 310), widgets={"file": "reference.mp4"})
     reference = Box(
         type="LTX2Reference",
-        at=(590, 400),
-        size=(250, 260),
+        at=(600, 420),
+        size=(250, 166),
         widgets={"lora_name": IC_LORA},
         links={"video": ("clip", 0)},
         models=_models((IC_LORA, "loras")),
@@ -150,184 +157,223 @@ def _video_to_video() -> dict[str, Box]:
         **boxes,
         "clip": clip,
         "reference": reference,
-        "note": _note(MODEL, GEMMA, UPSCALER, IC_LORA, at=(860, 400), size=(290, 290), more=more),
+        "note": _note(
+            _table(MODEL, GEMMA, UPSCALER, IC_LORA), at=(875, 460), size=(595, 200), more=more
+        ),
     }
 
 
-def _wired(prompt: str, *, guided: bool, stage_1: Mapping[str, tuple[str, int]]) -> dict[str, Box]:
-    """Return both stages wired one by one; `stage_1` are further links of the first sampler.
+#: Columns of a wired graph, from left to right: where each begins and how wide it is.
+LOADERS, TEXT, GIVEN, FIRST, SECOND, RESULT = (
+    (0, 270), (282, 240), (534, 226), (772, 226), (1010, 226), (1248, 232),
+)  # fmt: skip
 
-    `guided`: a dev checkpoint, guided, whose second stage runs with the distilled LoRA.
-    """
-    model = DEV_MODEL if guided else MODEL
-    lora = {"lora_name": DISTILLED_LORA} if guided else {}
-    guidance = {"guidance": ("guidance", 0)} if guided else {}
-    boxes = {
+
+def _in(column: tuple[int, int], y: int, height: int) -> dict[str, tuple[int, int]]:
+    """Return place and size of a node in a column."""
+    left, width = column
+    return {"at": (left, y), "size": (width, height)}
+
+
+def _loaders(model: str) -> dict[str, Box]:
+    return {
         "model": Box(
             type="LTX2LoadModel",
-            at=(0, 0),
-            size=(250, 58),
+            **_in(LOADERS, 0, 58),
             widgets={"unet_name": model},
             models=_models((model, "checkpoints")),
         ),
         "text_encoder": Box(
             type="LTX2LoadTextEncoder",
-            at=(0, 100),
-            size=(250, 80),
+            **_in(LOADERS, 124, 58),
             widgets={"clip_name": GEMMA},
             links={"model": ("model", 0)},
             models=_models((GEMMA, "text_encoders")),
         ),
         "video_vae": Box(
-            type="LTX2LoadVideoVAE",
-            at=(0, 222),
-            size=(250, 58),
-            widgets={"video_vae": model},
+            type="LTX2LoadVideoVAE", **_in(LOADERS, 248, 58), widgets={"video_vae": model}
         ),
         "audio_vae": Box(
-            type="LTX2LoadAudioVAE",
-            at=(0, 322),
-            size=(250, 58),
-            widgets={"audio_vae": model},
+            type="LTX2LoadAudioVAE", **_in(LOADERS, 372, 58), widgets={"audio_vae": model}
         ),
-        "upscaler": Box(
-            type="LTX2LoadUpscaler",
-            at=(0, 422),
-            size=(250, 58),
-            widgets={"upscale_model": UPSCALER},
-            models=_models((UPSCALER, "latent_upscale_models")),
-        ),
-        "lora": Box(
-            type="LTX2LoadLora",
-            at=(0, 522),
-            size=(250, 102),
-            title="LoRA of both stages",
-            links={"model": ("model", 0)},
-        ),
+    }
+
+
+def _text_and_size(prompt: str) -> dict[str, Box]:
+    return {
         "prompt": Box(
             type="LTX2EncodePrompt",
-            at=(275, 0),
-            size=(280, 260),
+            **_in(TEXT, 0, 230),
             widgets={"prompt": prompt},
             links={"text_encoder": ("text_encoder", 0)},
         ),
-        "size": Box(type="LTX2Size", at=(275, 302), size=(280, 200)),
-        "empty": Box(
-            type="LTX2EmptyLatent", at=(275, 544), size=(280, 82), links={"size": ("size", 0)}
-        ),
+        "size": Box(type="LTX2Size", **_in(TEXT, 272, 194)),
+        "empty": Box(type="LTX2EmptyLatent", **_in(TEXT, 548, 82), links={"size": ("size", 0)}),
     }
-    if guided:
-        boxes["guidance"] = Box(type="LTX2Guidance", at=(580, 0), size=(270, 250))
-    boxes |= {
-        "stage_1": Box(
-            type="LTX2StageSampler",
-            at=(580, 300 if guided else 0),
-            size=(270, 300),
-            title="Stage 1, half size",
-            widgets={"schedule": "ltx2" if guided else "distilled"},
-            links={
-                "latent": ("empty", 0),
-                "model": ("lora", 0),
-                "context": ("prompt", 0),
-                **guidance,
-                **stage_1,
-            },
-        ),
-        "upscale": Box(
-            type="LTX2SpatialUpscale",
-            at=(875, 0),
-            size=(260, 80),
-            links={
-                "latent": ("stage_1", 0),
-                "upscaler": ("upscaler", 0),
-                "video_vae": ("video_vae", 0),
-            },
-        ),
-        "distilled": Box(
-            type="LTX2LoadLora",
-            at=(875, 122),
-            size=(260, 102),
-            title="LoRA of stage 2",
-            widgets=lora,
-            links={"model": ("lora", 0)},
-            models=_models((DISTILLED_LORA, "loras")) if guided else [],
-        ),
-        "stage_2": Box(
-            type="LTX2StageSampler",
-            at=(875, 266),
-            size=(260, 300),
-            title="Stage 2, full size",
-            widgets={"schedule": "refine", "stage": 2, "keep_sound": guided},
-            links={
-                "latent": ("upscale", 0),
-                "model": ("distilled", 0),
-                "context": ("prompt", 0),
-            },
-        ),
+
+
+def _upscaler(y: int) -> Box:
+    return Box(
+        type="LTX2LoadUpscaler",
+        **_in(GIVEN, y, 58),
+        widgets={"upscale_model": UPSCALER},
+        models=_models((UPSCALER, "latent_upscale_models")),
+    )
+
+
+def _stage(number: int, y: int, links: Mapping[str, tuple[str, int]], **widgets: Any) -> Box:
+    return Box(
+        type="LTX2StageSampler",
+        **_in(FIRST if number == 1 else SECOND, y, 326),
+        title="Stage 1, half size" if number == 1 else "Stage 2, full size",
+        widgets=widgets,
+        links={"context": ("prompt", 0), **links},
+    )
+
+
+def _results(*files: str) -> dict[str, Box]:
+    """Return what follows both stages, and the note."""
+    return {
         "decode": Box(
             type="LTX2DecodeVideo",
-            at=(1160, 0),
-            size=(160, 80),
+            **_in(RESULT, 0, 66),
             links={"latent": ("stage_2", 0), "video_vae": ("video_vae", 0)},
         ),
         "sound": Box(
             type="LTX2DecodeAudio",
-            at=(1340, 0),
-            size=(160, 80),
+            **_in(RESULT, 138, 78),
             links={"latent": ("stage_2", 0), "audio_vae": ("audio_vae", 0)},
         ),
         "save": Box(
             type="LTX2SaveVideo",
-            at=(1160, 130),
-            size=(340, 330),
+            **_in(RESULT, 288, 162),
             links={"clip": ("decode", 0), "audio": ("sound", 0)},
         ),
+        "note": _note(_list(*files), **_in(LOADERS, 500, 200)),
     }
-    return boxes
+
+
+def _upscale() -> Box:
+    return Box(
+        type="LTX2SpatialUpscale",
+        **_in(SECOND, 0, 66),
+        links={
+            "latent": ("stage_1", 0),
+            "upscaler": ("upscaler", 0),
+            "video_vae": ("video_vae", 0),
+        },
+    )
+
+
+def _guided(
+    prompt: str, given: Mapping[str, Box], *, model: str, shown: Mapping[str, tuple[str, int]]
+) -> dict[str, Box]:
+    """Return a dev checkpoint, guided, whose second stage runs with the distilled LoRA.
+
+    `given` are the boxes of the third column, `model` the one the stages run on, `shown` what both
+    stages follow.
+    """
+    return {
+        **_loaders(DEV_MODEL),
+        **_text_and_size(prompt),
+        **given,
+        "guidance": Box(type="LTX2Guidance", **_in(FIRST, 0, 250)),
+        "stage_1": _stage(
+            1,
+            348,
+            {
+                "latent": ("empty", 0),
+                "model": (model, 0),
+                "guidance": ("guidance", 0),
+                **shown,
+            },
+            schedule="ltx2",
+        ),
+        "upscale": _upscale(),
+        "distilled": Box(
+            type="LTX2LoadLora",
+            **_in(SECOND, 138, 102),
+            title="LoRA of stage 2",
+            widgets={"lora_name": DISTILLED_LORA},
+            links={"model": (model, 0)},
+            models=_models((DISTILLED_LORA, "loras")),
+        ),
+        "stage_2": _stage(
+            2,
+            316,
+            {"latent": ("upscale", 0), "model": ("distilled", 0), **shown},
+            schedule="refine",
+            stage=2,
+            keep_sound=True,
+        ),
+        **_results(DEV_MODEL, GEMMA, UPSCALER, DISTILLED_LORA),
+    }
 
 
 def _wired_text_to_video() -> dict[str, Box]:
-    files = (DEV_MODEL, GEMMA, UPSCALER, DISTILLED_LORA)
-    boxes = _wired(PROMPT, guided=True, stage_1={})
-    return {**boxes, "note": _note(*files, at=(1160, 500), size=(340, 190))}
+    given = {
+        "lora": Box(
+            type="LTX2LoadLora",
+            **_in(GIVEN, 0, 102),
+            title="LoRA of both stages",
+            links={"model": ("model", 0)},
+        ),
+        "upscaler": _upscaler(176),
+    }
+    return _guided(PROMPT, given, model="lora", shown={})
 
 
 def _wired_image_to_video() -> dict[str, Box]:
+    given = {
+        "picture": Box(type="LoadImage", **_in(GIVEN, 0, 326), widgets={"image": "example.png"}),
+        "guide": Box(type="LTX2Guide", **_in(GIVEN, 366, 126), links={"image": ("picture", 0)}),
+        "upscaler": _upscaler(584),
+    }
     shown = {"guides": ("guide", 0), "video_vae": ("video_vae", 0)}
-    boxes = _wired(PICTURE_PROMPT, guided=True, stage_1=shown)
-    boxes["stage_2"].links |= shown
-    boxes["picture"] = Box(
-        type="LoadImage", at=(875, 600), size=(120, 90), widgets={"image": "example.png"}
-    )
-    boxes["guide"] = Box(
-        type="LTX2Guide", at=(1015, 600), size=(120, 90), links={"image": ("picture", 0)}
-    )
-    files = (DEV_MODEL, GEMMA, UPSCALER, DISTILLED_LORA)
-    return {**boxes, "note": _note(*files, at=(1160, 500), size=(340, 190))}
+    return _guided(PICTURE_PROMPT, given, model="model", shown=shown)
 
 
 def _wired_video_to_video() -> dict[str, Box]:
-    boxes = _wired(CLIP_PROMPT, guided=False, stage_1={"video_vae": ("video_vae", 0)})
-    boxes["clip"] = Box(
-        type="LoadVideo", at=(580, 360), size=(270, 90), widgets={"file": "reference.mp4"}
-    )
-    boxes["ic_lora"] = Box(
-        type="LTX2ICLora",
-        at=(580, 490),
-        size=(270, 200),
-        widgets={"lora_name": IC_LORA},
-        links={"model": ("lora", 0), "video": ("clip", 0)},
-        models=_models((IC_LORA, "loras")),
-    )
-    boxes["stage_1"].links |= {"model": ("ic_lora", 0), "guides": ("ic_lora", 1)}
-    files = (MODEL, GEMMA, UPSCALER, IC_LORA)
-    return {**boxes, "note": _note(*files, at=(1160, 500), size=(340, 190))}
+    """Return a distilled checkpoint with an IC-LoRA in the first stage only."""
+    return {
+        **_loaders(MODEL),
+        **_text_and_size(CLIP_PROMPT),
+        "clip": Box(type="LoadVideo", **_in(GIVEN, 0, 310), widgets={"file": "reference.mp4"}),
+        "ic_lora": Box(
+            type="LTX2ICLora",
+            **_in(GIVEN, 356, 186),
+            widgets={"lora_name": IC_LORA},
+            links={"model": ("model", 0), "video": ("clip", 0)},
+            models=_models((IC_LORA, "loras")),
+        ),
+        "upscaler": _upscaler(616),
+        "stage_1": _stage(
+            1,
+            0,
+            {
+                "latent": ("empty", 0),
+                "model": ("ic_lora", 0),
+                "guides": ("ic_lora", 1),
+                "video_vae": ("video_vae", 0),
+            },
+            schedule="distilled",
+        ),
+        "upscale": _upscale(),
+        "stage_2": _stage(
+            2,
+            138,
+            {"latent": ("upscale", 0), "model": ("model", 0)},
+            schedule="refine",
+            stage=2,
+        ),
+        **_results(MODEL, GEMMA, UPSCALER, IC_LORA),
+    }
 
 
 #: File name -> boxes, the widgets of App mode's form, the boxes whose results it shows.
 FORM = (
     ("prompt", "prompt"), ("size", "aspect_ratio"), ("size", "resolution"), ("size", "duration"),
-    ("generate", "recipe"), ("generate", "seed"), ("generate", "audio"), ("generate", "plan"),
+    ("generate", "recipe"), ("generate", "seed"), ("generate", "audio"),
 )  # fmt: skip
 WIRED_FORM = (
     ("prompt", "prompt"), ("size", "aspect_ratio"), ("size", "resolution"), ("size", "duration"),
