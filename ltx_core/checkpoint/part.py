@@ -7,6 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..ops.layers import Check, never_cancelled
 from .keys import assign
 from .lora import LoraUse, fused, match
 
@@ -54,10 +55,12 @@ class Part(Generic[Network]):
         *,
         dtype: torch.dtype | None = None,
         loras: Sequence[LoraUse] = (),
+        check: Check = never_cancelled,
     ) -> Network:
         """Put the weights, with `loras` fused in, on `device`. Does nothing if they are there.
 
-        `dtype` is what floating weights are cast to, unless the part names its own.
+        `dtype` is what floating weights are cast to, unless the part names its own. `check` is
+        called once per tensor.
         """
         wanted = (device, self.dtype or dtype, tuple(loras))
         if (self.device, getattr(self, "_dtype", None), self.loras) == wanted:
@@ -69,6 +72,7 @@ class Part(Generic[Network]):
         for name in shapes:
             if name not in self.weights:
                 continue
+            check()
             weight = fused(name, self.weights[name].to(device), loras)
             state[name] = weight if wanted[1] is None else _held(weight, wanted[1])
         try:

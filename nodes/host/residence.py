@@ -9,6 +9,7 @@ import torch
 from ...ltx_core.checkpoint.lora import LoraUse
 from ...ltx_core.checkpoint.part import Part
 from ...ltx_core.errors import LTX2Error
+from .progress import check
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def lay_out(
     if part.device == device and part.loras == tuple(loras):
         return
     let_rest(part)  # the new weights never lie beside the old ones
-    part.lay_out(device, dtype=dtype, loras=loras)
+    part.lay_out(device, dtype=dtype, loras=loras, check=check)
     size = laid_out_bytes(part, dtype) / 1e9
     log.info("[LTX-2] %s -> %s, %.1f GB", part.role, device, size)
 

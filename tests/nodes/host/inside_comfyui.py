@@ -69,6 +69,17 @@ with memory.place(decoder):
 found["all rest"] = [part.device is None for part in (text, transformer, decoder)]
 del text, transformer, decoder, network, other
 
+coming = toy("transformer")
+model_management.interrupt_current_processing()
+try:
+    with memory.place(coming):
+        pass
+except BaseException as error:  # noqa: BLE001  its class differs between versions
+    found["cancelled while it came"] = [type(error).__name__, coming.device is None]
+with memory.place(coming) as network:
+    found["came after all"] = network(torch.ones(1, 4)).tolist()
+del coming, network
+
 progress.check()
 model_management.interrupt_current_processing()
 try:

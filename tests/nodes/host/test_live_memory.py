@@ -24,6 +24,8 @@ def test_parts_come_and_go_as_comfyui_asks(comfyui: Path) -> None:
         "loaded": ["PartPatcher"] * 3,
         "decoder computes on": "cpu",
         "all rest": [True] * 3,
+        "cancelled while it came": ["InterruptProcessingException", True],
+        "came after all": [[9.0] * 4],
         "cancelled": "InterruptProcessingException",
         "free": True,
         "lines": [
@@ -33,5 +35,6 @@ def test_parts_come_and_go_as_comfyui_asks(comfyui: Path) -> None:
             "[LTX-2] video_decoder -> cpu, 0.0 GB",
             "[LTX-2] transformer -> rest",
             "[LTX-2] video_decoder -> rest",
+            "[LTX-2] transformer -> cpu, 0.0 GB",
         ],
     }
