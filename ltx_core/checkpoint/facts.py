@@ -74,6 +74,7 @@ class FileFacts:
     components: tuple[str, ...] = ()
     tensors: int = 0
     storage_dtypes: dict[str, int] = field(default_factory=dict)
+    gguf_types: dict[str, int] | None = None  # of a GGUF file, as `storage_dtypes`
     metadata_keys: tuple[str, ...] = ()
     quant: Quantisation | None = None
     ignored: tuple[str, ...] | None = None  # tensors no reader needs

@@ -1,4 +1,4 @@
-"""Reads the header of a safetensors file: names, types, shapes, places, metadata. Never weights.
+"""Reads the header of a model file: names, types, shapes, places, metadata. Never weights.
 
 The header is parsed here and not by the library because a library accepts in silence what a user
 must be told: a truncated file, a pointer, a web page saved under the wrong name, a key twice.
@@ -7,79 +7,49 @@ must be told: a truncated file, a pointer, a web page saved under the wrong name
 import json
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..errors import LTX2Error
+from .entries import DTYPE_BITS, Header, TensorEntry, check_json_size, json_or_text, refuse
+from .gguf import MAGIC, read_gguf
 
-#: Longest header the safetensors format allows, in bytes.
-LONGEST_HEADER = 100_000_000
-#: Bits of one element of every dtype the format knows.
-DTYPE_BITS = {
-    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
-    "U16": 16, "I16": 16, "F16": 16, "BF16": 16,
-    "U32": 32, "I32": 32, "F32": 32,
-    "U64": 64, "I64": 64, "F64": 64, "C64": 64,
-    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
-}  # fmt: skip
-
-
+#: Longest safetensors header read, in bytes. The format allows four times that; files have about 1.
+LONGEST_HEADER = 25_000_000
+#: Longest header the safetensors format allows: a longer one is something else.
+FORMAT_LIMIT = 100_000_000
 #: A tensor that describes (a few bytes of JSON, one number) is no longer than this.
 LONGEST_DESCRIPTION = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class TensorEntry:
-    """Where one tensor lies, in bytes from the start of the file."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    end: int
-
-    @property
-    def bytes(self) -> int:
-        """Return the stored size."""
-        return self.end - self.start
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a safetensors file says of itself."""
-
-    path: Path
-    file_bytes: int
-    metadata: dict[str, Any]  # every value through `json.loads` where it parses, else the text
-    tensors: dict[str, TensorEntry]
-
-    def section(self, name: str) -> dict[str, Any] | None:
-        """Return one part of the metadata `config` (transformer, vae, ...), if it is there."""
-        config = self.metadata.get("config")
-        part = config.get(name) if isinstance(config, dict) else None
-        return part if isinstance(part, dict) else None
-
-
 def read_header(path: Path) -> Header:
-    """Read and check the header of one safetensors file.
+    """Read and check the header of one safetensors or GGUF file.
 
     Raises LTX2Error with code `not_found`, `directory`, `unreadable`, `empty`, `lfs_pointer`,
-    `html_page`, `pickle`, `gguf_misnamed`, `truncated` or `not_safetensors`.
+    `html_page`, `pickle`, `gguf_misnamed`, `truncated`, `not_safetensors`, `not_gguf` or
+    `gguf_unsupported`.
     """
     try:
         with path.open("rb") as file:
-            file.seek(0, 2)
-            size = file.tell()
-            file.seek(0)
-            start = file.read(512)
-            length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
-            _check_start(path, start, size, length)
-            file.seek(8)
-            text = file.read(length)
+            return header_of(path, file)
     except OSError as error:
-        raise _unreadable(path, error) from None
-    metadata, tensors = _parse(path, text, size)
+        raise unreadable(path, error) from None
+
+
+def header_of(path: Path, file: BinaryIO) -> Header:
+    """Read and check the header of a file that is open, as `read_header` does."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    start = file.read(512)
+    if path.suffix.lower() == ".gguf":
+        if start.startswith(MAGIC):
+            return read_gguf(path, file, size)
+        raise refuse(path, *_no_gguf(start, size))
+    length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
+    _check_start(path, start, size, length)
+    file.seek(8)
+    metadata, tensors = _parse(path, file.read(length), size)
     return Header(path=path, file_bytes=size, metadata=metadata, tensors=tensors)
 
 
@@ -96,7 +66,7 @@ def read_small(header: Header, keys: Iterable[str]) -> dict[str, bytes]:
                     file.seek(entry.start)
                     found[key] = file.read(entry.bytes)
         except OSError as error:
-            raise _unreadable(header.path, error) from None
+            raise unreadable(header.path, error) from None
     return found
 
 
@@ -112,7 +82,7 @@ def scalar(dtype: str, stored: bytes) -> float | None:
 
 def parse_metadata(values: dict[str, str]) -> dict[str, Any]:
     """Turn metadata strings into values where they are JSON, as the official loader does."""
-    return {key: _json_or_text(value) for key, value in values.items()}
+    return {key: json_or_text(value) for key, value in values.items()}
 
 
 def stated_generation(metadata: Mapping[str, Any]) -> str | None:
@@ -139,14 +109,8 @@ def read_json(path: Path) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def _json_or_text(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-
-
-def _unreadable(path: Path, error: OSError) -> LTX2Error:
+def unreadable(path: Path, error: OSError) -> LTX2Error:
+    """Return the error for a path that the system does not let us read."""
     if isinstance(error, FileNotFoundError):
         return LTX2Error(
             f"{path.name} is not there.",
@@ -166,10 +130,15 @@ def _unreadable(path: Path, error: OSError) -> LTX2Error:
 def _check_start(path: Path, start: bytes, size: int, length: int) -> None:
     """Recognise by its first bytes what is not a safetensors file."""
     # First, since a header of 640 bytes begins like a pickle, one of 123 like JSON text.
-    if length > LONGEST_HEADER or start[8:9] != b"{":
-        raise _refuse(path, *_something_else(start, size))
+    if length > FORMAT_LIMIT or start[8:9] != b"{":
+        raise refuse(path, *_something_else(start, size))
+    if length > LONGEST_HEADER:
+        raise refuse(
+            path, f"states a header of {length:,} bytes, which no model needs", AGAIN,
+            "not_safetensors",
+        )  # fmt: skip
     if 8 + length > size:
-        raise _refuse(
+        raise refuse(
             path, f"is incomplete: its header alone needs {8 + length:,} bytes, it has {size:,}",
             AGAIN, "truncated",
         )  # fmt: skip
@@ -221,14 +190,21 @@ def _something_else(start: bytes, size: int) -> tuple[str, str, str]:
     return "is not a safetensors file", "a .safetensors file", "not_safetensors"
 
 
+def _no_gguf(start: bytes, size: int) -> tuple[str, str, str]:
+    """Return what is wrong, what is needed and the code for a .gguf file that is none."""
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= FORMAT_LIMIT:
+        needed = "its name to end in .safetensors"
+        return "is a safetensors file under a GGUF name", needed, "not_gguf"
+    what, needed, code = _something_else(start, size)
+    if code == "not_safetensors":
+        return what.replace("safetensors", "GGUF"), "a GGUF file", "not_gguf"
+    return what, needed, code
+
+
 def _pointer(start: bytes) -> str:
     size = next((w for w in start.split() if w.isdigit()), b"")
     real = f" (the real file has {int(size):,} bytes)" if size else ""
     return f"is a Git LFS pointer, a line of text that stands for the weights{real}"
-
-
-def _refuse(path: Path, what: str, needed: str, code: str) -> LTX2Error:
-    return LTX2Error(f"{path.name} {what}.", needed=needed, where=str(path.parent), code=code)
 
 
 class _TwiceError(ValueError):
@@ -247,21 +223,21 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _parse(path: Path, text: bytes, size: int) -> tuple[dict[str, Any], dict[str, TensorEntry]]:
     again = "an undamaged file; download it again"
     try:
-        values = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
+        decoded = text.decode("utf-8")
+        check_json_size(decoded)
+        values = json.loads(decoded, object_pairs_hook=_unique)
         metadata = values.pop("__metadata__", {})
         if not all(isinstance(value, str) for value in metadata.values()):
             raise ValueError("metadata that is not text")
         base = 8 + len(text)
         tensors = {key: _entry(value, base) for key, value in values.items()}
     except _TwiceError as error:
-        raise _refuse(
-            path, f"names {error} twice in its header", again, "not_safetensors"
-        ) from None
+        raise refuse(path, f"names {error} twice in its header", again, "not_safetensors") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise _refuse(path, "has a damaged header", again, "not_safetensors") from None
+        raise refuse(path, "has a damaged header", again, "not_safetensors") from None
     needed = max((entry.end for entry in tensors.values()), default=base)
     if size < needed:
-        raise _refuse(
+        raise refuse(
             path,
             f"is incomplete: {needed:,} bytes are expected, it has {size:,}",
             again,
@@ -287,7 +263,7 @@ def _check_places(path: Path, tensors: dict[str, TensorEntry], base: int, size: 
     at = base
     for entry in sorted(tensors.values(), key=lambda entry: (entry.start, entry.end)):
         if entry.start != at:
-            raise _refuse(
+            raise refuse(
                 path,
                 "has tensors that overlap or leave gaps",
                 "an undamaged file",
@@ -295,7 +271,7 @@ def _check_places(path: Path, tensors: dict[str, TensorEntry], base: int, size: 
             )
         at = entry.end
     if at != size:
-        raise _refuse(
+        raise refuse(
             path, f"has {size - at:,} bytes more than its header names",
             "an undamaged file", "not_safetensors",
         )  # fmt: skip

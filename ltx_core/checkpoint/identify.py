@@ -1,7 +1,7 @@
 """What is in this file: which parts, of which model generation, stored how, from the header alone.
 
 Recognised by the names and shapes of tensors; metadata helps where it is there. Codes of errors:
-those of `header.read_header`, and `gguf_unsupported`, `ltxv_video_only`, `diffusers_layout`,
+those of `header.read_header`, and `ltxv_video_only`, `diffusers_layout`,
 `not_ltx2`, `shard` (one file of a folder), `component_missing` (a folder without weights).
 """
 
@@ -47,12 +47,6 @@ def identify(path: Path) -> FileFacts:
     if path.suffix == ".json" and path.is_file():
         role = "index" if path.name.endswith(".index.json") else "config"
         return FileFacts(path=path, role=role, bytes=path.stat().st_size)
-    if path.suffix == ".gguf" and path.is_file():
-        raise LTX2Error(
-            f"{path.name} is a GGUF file, which these nodes cannot read yet.",
-            needed="the safetensors file of the model", where=str(path.parent),
-            code="gguf_unsupported",
-        )  # fmt: skip
     header = read_header(path)
     shard = SHARD.search(path.name)
     try:
@@ -76,11 +70,13 @@ def _one_shard(path: Path) -> LTX2Error:
 
 def facts_of(header: Header, quant: Quantisation | None = None) -> FileFacts:
     """Return what the file of a header is; its quantised layers are described by the caller."""
+    dtypes = dict(sorted(Counter(entry.dtype for entry in header.tensors.values()).items()))
     common: dict[str, Any] = {
         "path": header.path,
         "bytes": header.file_bytes,
         "tensors": len(header.tensors),
-        "storage_dtypes": dict(sorted(Counter(e.dtype for e in header.tensors.values()).items())),
+        "storage_dtypes": dtypes,
+        "gguf_types": dtypes if header.container == "gguf" else None,
         "metadata_keys": tuple(sorted(header.metadata)),
     }
     lora = {key: found for key in header.tensors if (found := lora_key(key))}

@@ -19,6 +19,8 @@ def components(header: Header) -> tuple[str, ...]:
     keys = header.tensors
     found = [name for name, is_there in SIGNATURES if is_there(keys)]
     tokenizers = {"spiece_model", "tokenizer_json"}
+    if header.metadata.get("tokenizer.ggml.model") == "llama":  # pieces with scores
+        tokenizers.add("tokenizer.ggml.tokens")
     if gemma_prefix(keys) is not None and tokenizers & (keys.keys() | header.metadata.keys()):
         found.append("tokenizer")
     return tuple(found)
