@@ -26,16 +26,23 @@ SMALL = ("aspect_ratio=custom", "width=128", "height=128", "duration=0.35")
 
 
 class CancelAt(threading.Event):
-    """A wish to stop that comes true when it is looked at for the `number`th time; counts looks."""
+    """A wish to stop that comes true when it is looked at for the `number`th time; counts looks.
 
-    def __init__(self, number: int | None = None) -> None:
+    `with_error` is raised then instead, as another host's own exception would be.
+    """
+
+    def __init__(self, number: int | None = None, with_error: BaseException | None = None) -> None:
         super().__init__()
         self.number = number
+        self.with_error = with_error
         self.looks = 0
 
     def is_set(self) -> bool:
         self.looks += 1
-        return self.number is not None and self.looks >= self.number
+        due = self.number is not None and self.looks >= self.number
+        if due and self.with_error is not None:
+            raise self.with_error
+        return due
 
 
 @dataclass(kw_only=True, eq=False)
@@ -44,7 +51,8 @@ class Studio:
 
     folder: Path
     models: Sequence[Path]
-    cancelled: threading.Event = field(default_factory=CancelAt)
+    cancelled: CancelAt = field(default_factory=CancelAt)
+    metadata: bool = True
     host: Host = field(init=False)
     runner: Runner = field(init=False)
 
@@ -58,6 +66,7 @@ class Studio:
             temp=self.folder / "temp",
             device=torch.device("cpu"),
             cancelled=self.cancelled,
+            metadata=self.metadata,
         )
         self.runner = Runner([*CORE_NODES, *all_nodes()], self.host)
 
