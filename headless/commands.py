@@ -156,12 +156,19 @@ def _executed(runner: Runner, prompt: Prompt, workflow: dict[str, Any]) -> Resul
         extra["workflow"] = with_values(workflow, prompt, runner.infos())
     try:
         return runner.run(prompt, extra_pnginfo=extra, on_node=_announce)
-    except out_of_memory as error:
+    except (out_of_memory, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _is_memory(error):
+            raise
         raise LTX2Error(
-            f"The memory did not suffice: {str(error).splitlines()[0]}",
+            f"The memory did not suffice: {(str(error) or 'no room').splitlines()[0]}",
             needed="a smaller size, a shorter clip, or a smaller model file",
             code="out_of_memory",
         ) from error
+
+
+def _is_memory(error: RuntimeError) -> bool:
+    """Say whether an error is that of an allocation; on the processor only its text tells."""
+    return isinstance(error, out_of_memory) or "can't allocate memory" in str(error)
 
 
 def written(ui: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:

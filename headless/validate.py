@@ -5,6 +5,7 @@ The rules are those of ComfyUI's server, so that a workflow that runs here runs 
 
 import inspect
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 from ..ltx_core.errors import LTX2Error
@@ -144,6 +145,8 @@ def _value_problem(value: Any, entry: InputInfo, *, free: bool) -> str:
         value = converted(value, entry)
     except (TypeError, ValueError):
         return f"{value!r} is no {entry.value_type}"
+    if isinstance(value, float) and not isfinite(value):
+        return f"{value} is no number"
     if free:
         return ""
     low, high = entry.options.get("min"), entry.options.get("max")

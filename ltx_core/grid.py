@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+from .errors import LTX2Error
+
 #: Pixels along each side come in multiples of this, so that both stages of a two-stage recipe fit.
 SIDE_STEP = 64
 #: Audio latents per second: 16 kHz mel frames of hop 160, four to a latent.
@@ -134,9 +136,15 @@ class ClipSize:
 def fit_clip(width: int, height: int, seconds: float, frame_rate: float | Fraction) -> ClipSize:
     """Move a wish to the nearest clip the model can make, and say in words what moved.
 
-    Sides go to the nearest multiple of 64, frames to the nearest 8k + 1, ties up. Nothing is
-    refused: 0 seconds are one frame, a rate of 0 is 1 frame per second.
+    Sides go to the nearest multiple of 64, frames to the nearest 8k + 1, ties up. No number is
+    refused: 0 seconds are one frame, a rate of 0 is 1 frame per second. What is no number raises
+    LTX2Error.
     """
+    if not (math.isfinite(seconds) and math.isfinite(frame_rate)):
+        raise LTX2Error(
+            f"A clip of {seconds} s at {frame_rate} frames per second cannot be made.",
+            needed="numbers", where="duration and frame_rate of LTX-2 Size", code="size",
+        )  # fmt: skip
     rate = max(exact_rate(frame_rate), Fraction(1))
     shape = VideoShape(
         frame_count(max(seconds, 0.0), rate), nearest_side(height), nearest_side(width)

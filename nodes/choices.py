@@ -32,6 +32,19 @@ def problem(**chosen: tuple[Any, ...]) -> bool | str:
     return True
 
 
+def state(**chosen: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what changes when one of the `input=(role, value, *words that are no files)` does.
+
+    For `fingerprint_inputs`: a file that was put right is read again. Where a word leaves the
+    choice to us, all files of the role count.
+    """
+    found: list[Any] = []
+    for role, value, *words in chosen.values():
+        names = files.choices(role) if value in words else [value]
+        found += [files.state(role, name) for name in names if isinstance(name, str)]
+    return tuple(found)
+
+
 def refusal(check: Callable[[Any], object], value: Any) -> bool | str:
     """Return True, or the sentence with which `check` refuses a value; for `validate_inputs`."""
     try:

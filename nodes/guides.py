@@ -6,7 +6,7 @@ from ..ltx_core.checkpoint.lora import Lora, LoraUse
 from ..ltx_core.conditioning.guides import Guide, Reference
 from ..ltx_core.media.image import Fit
 from ..ltx_core.sampling import bundle as core
-from .choices import choice, problem
+from .choices import choice, problem, state
 from .clips import FOLLOW, frames_of
 from .host import files
 from .host.api import ADVANCED, also_called, io
@@ -201,6 +201,10 @@ class LTX2Reference(io.ComfyNode):
     def validate_inputs(cls, lora_name: Any = None) -> bool | str:
         return problem(lora_name=("lora", lora_name))
 
+    @classmethod
+    def fingerprint_inputs(cls, lora_name: Any = None, **_: Any) -> Any:
+        return state(lora_name=("lora", lora_name))
+
 
 class LTX2ICLora(io.ComfyNode):
     """An IC-LoRA put on a model, and its reference as a guide."""
@@ -257,6 +261,10 @@ class LTX2ICLora(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, lora_name: Any = None) -> bool | str:
         return problem(lora_name=("lora", lora_name))
+
+    @classmethod
+    def fingerprint_inputs(cls, lora_name: Any = None, **_: Any) -> Any:
+        return state(lora_name=("lora", lora_name))
 
 
 NODES = (LTX2Guide, LTX2Reference, LTX2ICLora)

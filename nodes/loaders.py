@@ -6,7 +6,7 @@ from typing import Any
 from ..ltx_core.checkpoint.lora import LoraUse
 from ..ltx_core.sampling import bundle as core
 from . import choices
-from .choices import AUTO, NONE, choice, problem
+from .choices import AUTO, NONE, choice, problem, state
 from .host import files
 from .host.api import ADVANCED, also_called, io
 from .host.progress import check
@@ -142,6 +142,26 @@ class LTX2Load(io.ComfyNode):
             distilled_lora=("lora", distilled_lora, AUTO, NONE),
         )
 
+    @classmethod
+    def fingerprint_inputs(
+        cls,
+        unet_name: Any = None,
+        clip_name: Any = None,
+        video_vae: Any = None,
+        audio_vae: Any = None,
+        upscale_model: Any = None,
+        distilled_lora: Any = None,
+        **_: Any,
+    ) -> Any:
+        return state(
+            unet_name=("checkpoint", unet_name),
+            clip_name=("text_encoder", clip_name),
+            video_vae=("video_vae", None if video_vae == AUTO else video_vae),
+            audio_vae=("audio_vae", None if audio_vae == AUTO else audio_vae),
+            upscale_model=("latent_upscaler", upscale_model, AUTO),
+            distilled_lora=("lora", None if distilled_lora == NONE else distilled_lora, AUTO),
+        )
+
 
 def _told_bundle(models: core.Bundle) -> io.NodeOutput:
     warnings = models.check()
@@ -185,6 +205,10 @@ class LTX2LoadModel(io.ComfyNode):
     def validate_inputs(cls, unet_name: Any = None) -> bool | str:
         return problem(unet_name=("checkpoint", unet_name))
 
+    @classmethod
+    def fingerprint_inputs(cls, unet_name: Any = None, **_: Any) -> Any:
+        return state(unet_name=("checkpoint", unet_name))
+
 
 class LTX2LoadTextEncoder(io.ComfyNode):
     """Gemma, and what the checkpoint adds to it."""
@@ -219,6 +243,10 @@ class LTX2LoadTextEncoder(io.ComfyNode):
     def validate_inputs(cls, clip_name: Any = None) -> bool | str:
         return problem(clip_name=("text_encoder", clip_name))
 
+    @classmethod
+    def fingerprint_inputs(cls, clip_name: Any = None, **_: Any) -> Any:
+        return state(clip_name=("text_encoder", clip_name))
+
 
 class LTX2LoadVideoVAE(io.ComfyNode):
     """The video autoencoder."""
@@ -249,6 +277,10 @@ class LTX2LoadVideoVAE(io.ComfyNode):
     def validate_inputs(cls, video_vae: Any = None) -> bool | str:
         return problem(video_vae=("video_vae", video_vae))
 
+    @classmethod
+    def fingerprint_inputs(cls, video_vae: Any = None, **_: Any) -> Any:
+        return state(video_vae=("video_vae", video_vae))
+
 
 class LTX2LoadAudioVAE(io.ComfyNode):
     """The audio autoencoder and its vocoder."""
@@ -278,6 +310,10 @@ class LTX2LoadAudioVAE(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, audio_vae: Any = None) -> bool | str:
         return problem(audio_vae=("audio_vae", audio_vae))
+
+    @classmethod
+    def fingerprint_inputs(cls, audio_vae: Any = None, **_: Any) -> Any:
+        return state(audio_vae=("audio_vae", audio_vae))
 
 
 class LTX2LoadUpscaler(io.ComfyNode):
@@ -310,6 +346,10 @@ class LTX2LoadUpscaler(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, upscale_model: Any = None) -> bool | str:
         return problem(upscale_model=("latent_upscaler", upscale_model))
+
+    @classmethod
+    def fingerprint_inputs(cls, upscale_model: Any = None, **_: Any) -> Any:
+        return state(upscale_model=("latent_upscaler", upscale_model))
 
 
 class LTX2LoadLora(io.ComfyNode):
@@ -368,6 +408,10 @@ class LTX2LoadLora(io.ComfyNode):
     def validate_inputs(cls, lora_name: Any = None) -> bool | str:
         return problem(lora_name=("lora", lora_name, NONE))
 
+    @classmethod
+    def fingerprint_inputs(cls, lora_name: Any = None, **_: Any) -> Any:
+        return state(lora_name=("lora", None if lora_name == NONE else lora_name))
+
 
 class LTX2Bundle(io.ComfyNode):
     """Single parts on one wire."""
@@ -423,6 +467,10 @@ class LTX2Bundle(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, distilled_lora: Any = None) -> bool | str:
         return problem(distilled_lora=("lora", distilled_lora, NONE))
+
+    @classmethod
+    def fingerprint_inputs(cls, distilled_lora: Any = None, **_: Any) -> Any:
+        return state(distilled_lora=("lora", None if distilled_lora == NONE else distilled_lora))
 
 
 class LTX2Unbundle(io.ComfyNode):

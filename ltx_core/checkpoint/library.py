@@ -31,10 +31,10 @@ class FactsCache:
 
     def look(self, path: Path) -> FileFacts | LTX2Error:
         """Return what a file is, or why that cannot be told."""
-        stamp = _stamp(path)
+        now = stamp(path)
         known = self._known.get(path)
-        if known is None or known[0] != stamp:
-            known = (stamp, _identified(path))
+        if known is None or known[0] != now:
+            known = (now, _identified(path))
             self._known[path] = known
         self._known.move_to_end(path)
         while len(self._known) > self._limit:
@@ -57,7 +57,7 @@ def _identified(path: Path) -> FileFacts | LTX2Error:
         return error.with_traceback(None)
 
 
-def _stamp(path: Path) -> Stamp:
+def stamp(path: Path) -> Stamp:
     """Return what changes when a file, or a file right inside a folder, changes."""
     try:
         files = sorted(path.iterdir()) if path.is_dir() else [path]

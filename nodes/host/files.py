@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from ...ltx_core.checkpoint.compatible import check_loadable, check_role
 from ...ltx_core.checkpoint.facts import FileFacts, covers
-from ...ltx_core.checkpoint.library import FactsCache
+from ...ltx_core.checkpoint.library import FactsCache, Stamp, stamp
 from ...ltx_core.errors import LTX2Error
 
 if find_spec("comfy_api"):
@@ -172,6 +172,14 @@ def problem(role: str, value: str) -> str:
     except LTX2Error as error:
         return str(error)
     return ""
+
+
+def state(role: str, value: str) -> Stamp | str:
+    """Return what changes when the file a combo's value means does; for `fingerprint_inputs`."""
+    try:
+        return stamp(find(role, value))
+    except LTX2Error as error:
+        return str(error)
 
 
 def only_upscaler(generation: str) -> Path | None:
