@@ -42,6 +42,13 @@ class TensorEntry:
         """Return the stored size."""
         return self.end - self.start
 
+    @property
+    def row_bytes(self) -> int:
+        """Return the bytes of one row (all axes but the first); 0 if blocks reach over rows."""
+        if self.dtype in BLOCK_TYPES and self.shape[-1] % BLOCK_TYPES[self.dtype][1]:
+            return 0
+        return self.bytes // max(self.shape[0], 1) if self.shape else self.bytes
+
 
 @dataclass(frozen=True, slots=True)
 class LongArray:

@@ -11,6 +11,9 @@ from typing import TypeAlias
 from torch import Tensor, nn
 
 from ..errors import LTX2Error
+from ..ops.packed import Packed
+from .packing import Packing
+from .weights import Holding
 
 log = logging.getLogger(__name__)
 
@@ -44,24 +47,51 @@ def check_fit(network: nn.Module, shapes: Mapping[str, Sequence[int]], *, source
         )
     for key, tensor in expected.items():
         if tuple(shapes[key]) != tuple(tensor.shape):
-            raise LTX2Error(
-                f"{source or 'This file'} does not fit {name}: {key} has shape "
-                f"{list(shapes[key])}, {list(tensor.shape)} is needed.",
-                needed="a file of the generation its config states",
-                code="shape_mismatch",
-            )
+            raise misfit(network, key, shapes[key], tensor.shape, source=source)
 
 
-class Renamed(Mapping[str, Tensor]):
-    """The tensors of a file that a table wants, by parameter name; each is read when asked for."""
+def misfit(
+    network: nn.Module, key: str, found: Sequence[int], needed: Sequence[int], *, source: str = ""
+) -> LTX2Error:
+    """Return the error for a weight of another shape than the network's."""
+    return LTX2Error(
+        f"{source or 'This file'} does not fit {type(network).__name__}: {key} has shape "
+        f"{list(found)}, {list(needed)} is needed.",
+        needed="a file of the generation its config states",
+        code="shape_mismatch",
+    )
 
-    def __init__(self, weights: Mapping[str, Tensor], table: KeyTable) -> None:
+
+class Named(Holding):
+    """Tensors of a file by parameter name; each is read when asked for."""
+
+    def __init__(self, weights: Mapping[str, Tensor], keys_of: Mapping[str, str]) -> None:
         self._weights = weights
         #: parameter name -> key of the file
-        self.keys_of = {name: key for key, name in rename(weights, table).items()}
+        self.keys_of = keys_of
 
     def __getitem__(self, name: str) -> Tensor:
         return self._weights[self.keys_of[name]]
+
+    def packing(self, name: str) -> Packing | None:
+        if isinstance(self._weights, Holding) and name in self.keys_of:
+            return self._weights.packing(self.keys_of[name])
+        return None
+
+    def packed(self, name: str) -> Packed | None:
+        if isinstance(self._weights, Holding) and name in self.keys_of:
+            return self._weights.packed(self.keys_of[name])
+        return None
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        if isinstance(self._weights, Holding):
+            return self._weights.shape(self.keys_of[name])
+        return super().shape(name)
+
+    def rows(self, name: str, numbers: Sequence[int]) -> Tensor:
+        if isinstance(self._weights, Holding):
+            return self._weights.rows(self.keys_of[name], numbers)
+        return super().rows(name, numbers)
 
     def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
         return name in self.keys_of
@@ -71,6 +101,13 @@ class Renamed(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self.keys_of)
+
+
+class Renamed(Named):
+    """The tensors of a file that a table wants."""
+
+    def __init__(self, weights: Mapping[str, Tensor], table: KeyTable) -> None:
+        super().__init__(weights, {name: key for key, name in rename(weights, table).items()})
 
 
 def assign(network: nn.Module, state: Mapping[str, Tensor], *, source: str = "") -> None:

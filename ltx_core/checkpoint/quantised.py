@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .entries import BLOCK_TYPES
 from .facts import Quantisation
-from .header import Header, read_small
+from .header import Header, TensorEntry, read_small
 
 #: Format -> the tensors beside `weight` without which its values mean nothing.
 FORMATS: Mapping[str, tuple[str, ...]] = {
@@ -25,71 +26,79 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
 FLOAT8 = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 PACKED = {*FLOAT8, "I8", "U8"}
 OLD_SPELLING = {"weight_scale": "scale_weight", "input_scale": "scale_input"}
+DESCRIPTION = ".comfy_quant"
+
+Entries = Mapping[str, TensorEntry]
+Options = Mapping[str, Any]
 
 
 def quantisation(header: Header) -> Quantisation | None:
     """Describe the quantised layers of a file; None if there are none."""
     keys = header.tensors
-    layers = [
-        key.removesuffix(".weight")
-        for key, entry in keys.items()
-        if key.endswith(".weight") and entry.dtype in PACKED
-    ]
-    if not layers:
+    if blocks := [key for key, entry in keys.items() if entry.dtype in BLOCK_TYPES]:
+        return Quantisation(format="gguf", layers=len(blocks))
+    blobs = read_small(header, [key for key in keys if key.endswith(DESCRIPTION)])
+    found = layer_options(keys, header.metadata, blobs)
+    if not found:
         return None
-    blobs = _descriptions(header)
-    scaled = any(_scale(keys, layer, "weight_scale") for layer in layers)
-    found = {layer: _options(header, layer, blobs, scaled=scaled) for layer in layers}
     formats = Counter(str(options["format"]) for options in found.values())
     unsupported = next(
         ((layer, o["format"]) for layer, o in found.items() if o["format"] not in FORMATS), None
     )
     return Quantisation(
         format=formats.most_common(1)[0][0],
-        layers=len(layers),
-        static_input_scale=any(_scale(keys, layer, "input_scale") for layer in layers),
+        layers=len(found),
+        static_input_scale=any(scale_of(keys, layer, "input_scale") for layer in found),
         convrot=any(bool(options.get("convrot")) for options in found.values()),
-        full_precision_matrix_mult=_full_precision(header, found.values()),
-        spelling=_spelling(keys, layers),
+        full_precision_matrix_mult=_full_precision(keys, found.values()),
+        spelling=_spelling(keys, found),
         unsupported=unsupported,
-        scale_missing=_missing(keys, found),
+        scale_missing=missing_scale(keys, found),
     )
 
 
-def _descriptions(header: Header) -> dict[str, dict[str, Any]]:
-    """Return layer -> its own description."""
-    found: dict[str, dict[str, Any]] = {}
-    blobs = read_small(header, [key for key in header.tensors if key.endswith(".comfy_quant")])
-    for key, blob in blobs.items():
-        try:
-            value = json.loads(blob.decode("utf-8"))
-        except (ValueError, RecursionError):
-            value = None
-        options = value if isinstance(value, dict) else {"format": "unreadable"}
-        params = options.get("params")
-        found[key.removesuffix(".comfy_quant")] = {
-            **(params if isinstance(params, dict) else {}),
-            **options,
-        }
+def layer_options(
+    keys: Entries, metadata: Mapping[str, Any], blobs: Mapping[str, bytes]
+) -> dict[str, Options]:
+    """Return layer -> how its weight is stored: `format` and what else describes it.
+
+    `blobs` holds the bytes of the layers' own descriptions by key. A format that cannot be read is
+    "unreadable"; `cast` is true where a float8 weight has no scale and no other has one.
+    """
+    layers = [
+        key.removesuffix(".weight")
+        for key, entry in keys.items()
+        if key.endswith(".weight") and entry.dtype in PACKED
+    ]
+    described = {key.removesuffix(DESCRIPTION): _description(blob) for key, blob in blobs.items()}
+    table = metadata.get("_quantization_metadata")
+    named = table.get("layers") if isinstance(table, dict) else None
+    named = named if isinstance(named, dict) else {}
+    scaled = any(scale_of(keys, layer, "weight_scale") for layer in layers)
+    found: dict[str, Options] = {}
+    for layer in layers:
+        options = described.get(layer, named.get(layer))
+        if isinstance(options, dict):
+            found[layer] = {"format": "unreadable", **options}
+        else:
+            found[layer] = {"format": _shown(keys, layer), "cast": not scaled}
     return found
 
 
-def _options(
-    header: Header, layer: str, blobs: Mapping[str, dict[str, Any]], *, scaled: bool
-) -> dict[str, Any]:
-    if layer in blobs:
-        return {"format": "unreadable", **blobs[layer]}
-    table = header.metadata.get("_quantization_metadata")
-    named = table.get("layers") if isinstance(table, dict) else None
-    options = named.get(layer) if isinstance(named, dict) else None
-    if isinstance(options, dict):
-        return {"format": "unreadable", **options}
-    return {"format": _shown(header, layer), "cast": not scaled}
+def _description(blob: bytes) -> dict[str, Any]:
+    """Return what a layer says of itself; options may stand under `params`."""
+    try:
+        value = json.loads(blob.decode("utf-8"))
+    except (ValueError, RecursionError):
+        value = None
+    options = value if isinstance(value, dict) else {"format": "unreadable"}
+    params = options.get("params")
+    return {**(params if isinstance(params, dict) else {}), **options}
 
 
-def _shown(header: Header, layer: str) -> str:
+def _shown(keys: Entries, layer: str) -> str:
     """Return the format that dtype and siblings show where nothing describes the layer."""
-    dtype = header.tensors[f"{layer}.weight"].dtype
+    dtype = keys[f"{layer}.weight"].dtype
     if dtype in FLOAT8:
         return FLOAT8[dtype]
     if dtype == "U8":
@@ -97,7 +106,7 @@ def _shown(header: Header, layer: str) -> str:
     return "int8_tensorwise"
 
 
-def _scale(keys: Mapping[str, Any], layer: str, name: str) -> str | None:
+def scale_of(keys: Entries, layer: str, name: str) -> str | None:
     """Return how the file spells a layer's scale, None if the layer has none."""
     for spelling in (name, OLD_SPELLING.get(name)):
         if spelling is not None and f"{layer}.{spelling}" in keys:
@@ -105,21 +114,19 @@ def _scale(keys: Mapping[str, Any], layer: str, name: str) -> str | None:
     return None
 
 
-def _spelling(keys: Mapping[str, Any], layers: list[str]) -> str:
-    return next((found for layer in layers if (found := _scale(keys, layer, "weight_scale"))), "")
+def _spelling(keys: Entries, layers: Iterable[str]) -> str:
+    return next((found for layer in layers if (found := scale_of(keys, layer, "weight_scale"))), "")
 
 
-def _full_precision(header: Header, options: Iterable[Mapping[str, Any]]) -> bool:
+def _full_precision(keys: Entries, options: Iterable[Options]) -> bool:
     """Say whether the file forbids low-precision products (the old marker: by two elements)."""
-    marker = next((e for k, e in header.tensors.items() if k.endswith("scaled_fp8")), None)
+    marker = next((e for k, e in keys.items() if k.endswith("scaled_fp8")), None)
     if marker is not None and marker.shape == (2,):
         return True
     return any(bool(option.get("full_precision_matrix_mult")) for option in options)
 
 
-def _missing(
-    keys: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]
-) -> tuple[str, str] | None:
+def missing_scale(keys: Entries, found: Mapping[str, Options]) -> tuple[str, str] | None:
     """Return the first layer without a scale that its format needs, and that scale's name.
 
     A float8 file without any scale holds plain values ("cast"), and nothing is missing.
@@ -128,6 +135,6 @@ def _missing(
         if options.get("cast") and options["format"] in FLOAT8.values():
             continue
         for name in FORMATS.get(str(options["format"]), ()):
-            if _scale(keys, layer, name) is None:
+            if scale_of(keys, layer, name) is None:
                 return layer, name
     return None

@@ -9,7 +9,6 @@ and the system's own cache of the file serves whoever reads it again.
 import os
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
 from io import BufferedReader, FileIO
 from math import prod
 from pathlib import Path
@@ -38,20 +37,6 @@ DTYPES: dict[str, torch.dtype] = {
 SHARED_BYTES = {"F4": (2, 1), "F6_E2M3": (4, 3), "F6_E3M2": (4, 3)}
 #: One read is never longer: systems stop at 2 GB.
 LONGEST_READ = 1 << 30
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Blocks:
-    """A tensor of GGUF blocks, as it lies in the file."""
-
-    data: Tensor  # U8 [N, bytes of a row], or [blocks, bytes of a block] where rows do not fit
-    type_name: str  # "Q8_0", "Q4_K", ...; a name of BLOCK_TYPES
-    shape: tuple[int, ...]  # of the values
-
-    @property
-    def type_number(self) -> int:
-        """Return the type's number in the format."""
-        return BLOCK_TYPES[self.type_name][0]
 
 
 class OpenFile:
@@ -93,29 +78,25 @@ class OpenFile:
             )  # fmt: skip
 
     def tensor(self, entry: TensorEntry) -> Tensor:
-        """Read one tensor; packed ones and those narrower than a byte as bytes."""
+        """Read one tensor. GGUF blocks come as U8 [N, bytes of a row], in one row if they must."""
         stored = self._bytes(entry.start, entry.bytes)
+        if entry.dtype in BLOCK_TYPES:
+            rows = entry.bytes // entry.row_bytes if entry.row_bytes else 1
+            return stored.reshape(rows, -1)
         return _shaped(stored, entry.dtype, entry.shape, entry.added)
 
     def rows(self, entry: TensorEntry, numbers: Sequence[int]) -> Tensor:
-        """Read some rows [n, ...] of a plain tensor, each once: the others stay on disk."""
-        shape, width = entry.shape[1:], entry.bytes // max(entry.shape[0], 1)
-        stored = torch.empty(len(numbers), width, dtype=torch.uint8)
-        for number, row in zip(numbers, stored, strict=True):
-            self._fill(row, entry.start + number * width)
-        self.check_unchanged()
-        return _shaped(stored.flatten(), entry.dtype, (len(numbers), *shape), entry.added)
+        """Read some rows [n, ...] of a plain tensor; the others stay on disk."""
+        stored = self.raw_rows(entry, numbers).flatten()
+        return _shaped(stored, entry.dtype, (len(numbers), *entry.shape[1:]), entry.added)
 
-    def blocks(self, entry: TensorEntry, rows: range | None = None) -> Blocks:
-        """Read a tensor of GGUF blocks, or some rows of one."""
-        _, elements, width = BLOCK_TYPES[entry.dtype]
-        fits = entry.shape[-1] % elements == 0
-        row = entry.shape[-1] // elements * width if fits else width
-        start, size, shape = entry.start, entry.bytes, entry.shape
-        if rows is not None:
-            start, size = start + rows.start * row, len(rows) * row
-            shape = (len(rows), *shape[1:])
-        return Blocks(self._bytes(start, size).unflatten(0, (-1, row)), entry.dtype, shape)
+    def raw_rows(self, entry: TensorEntry, numbers: Sequence[int]) -> Tensor:
+        """Read the bytes of some rows: U8 [n, bytes of a row]."""
+        stored = torch.empty(len(numbers), entry.row_bytes, dtype=torch.uint8)
+        for number, row in zip(numbers, stored, strict=True):
+            self._fill(row, entry.start + number * entry.row_bytes)
+        self.check_unchanged()
+        return stored
 
     def long_list(self, array: LongArray) -> list[Any]:
         """Read a list of GGUF metadata."""

@@ -1,56 +1,174 @@
-"""Named tensors of one file or one folder of shards, memory-mapped and read when asked for."""
+"""Named tensors of one file or one folder of shards, each read when asked for."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import LTX2Error
-from .header import Header, TensorEntry, read_header, read_json
+from ..ops.packed import Packed
+from .entries import LongArray, TensorEntry
+from .header import LONGEST_DESCRIPTION, Header, read_header, read_json
+from .packing import Packing, check_small_scales, packings_of
+from .quantised import DESCRIPTION
+from .reading import DTYPES, OpenFile, stored_shape
+
+#: In memory -> as a file names it.
+NAMES = {dtype: name for name, dtype in reversed(DTYPES.items())}
 
 
-class Weights(Mapping[str, Tensor]):
+@dataclass(frozen=True, slots=True)
+class _Stored(Mapping[str, Tensor]):
+    """Tensors of open files: key -> which file, and where in it."""
+
+    places: dict[str, tuple[OpenFile, TensorEntry]]
+
+    def __getitem__(self, key: str) -> Tensor:
+        file, entry = self.places[key]
+        return file.tensor(entry)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+class Holding(Mapping[str, Tensor]):
+    """Named tensors, some of which rest quantised. `self[name]` gives the numbers they stand for.
+
+    What holds only plain tensors need not say more.
+    """
+
+    def packing(self, name: str) -> Packing | None:
+        """Return how a tensor is stored if it is quantised; costs nothing."""
+        del name
+        return None
+
+    def packed(self, name: str) -> Packed | None:
+        """Read a quantised tensor as it is stored; None if it is plain."""
+        del name
+        return None
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor's numbers."""
+        return tuple(self[name].shape)
+
+    def rows(self, name: str, numbers: Sequence[int]) -> Tensor:
+        """Return rows [n, ...] of a tensor."""
+        return self[name][torch.tensor(numbers, dtype=torch.long)]
+
+
+class Weights(Holding):
     """A file's tensors by the names they have in it, with its metadata.
 
-    `weights[key]` reads one tensor (a view of the mapped file); keys, shapes and metadata cost
-    nothing. `name` is what messages call the file.
+    `weights[key]` reads one tensor into memory of its own; keys, shapes, types and metadata cost
+    nothing. A quantised one comes as the float32 numbers it stands for, its scales and descriptions
+    are no keys of their own; `packed` gives it as it is stored. `name` is what messages call the
+    file.
     """
 
     def __init__(
-        self,
-        name: str,
-        tensors: Mapping[str, Tensor],
-        metadata: Mapping[str, Any],
-        *,
-        path: Path | None = None,
-        shapes: Mapping[str, tuple[int, ...]] | None = None,
-    ) -> None:
+        self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *,
+        path: Path | None = None, shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
         self.path = path
         self.metadata = dict(metadata)
         self._tensors = tensors
-        self._shapes = shapes
+        self._places = tensors.places if isinstance(tensors, _Stored) else {}
+        entries = {key: self._entry_of(key, shapes) for key in tensors}
+        self._entries = entries
+        blobs = {
+            key: tensors[key].view(torch.uint8).numpy().tobytes()
+            for key, entry in entries.items()
+            if key.endswith(DESCRIPTION) and entry.bytes <= LONGEST_DESCRIPTION
+        }
+        self._packings, beside = packings_of(name, entries, self.metadata, blobs)
+        self._keys = {key: None for key in tensors if key not in beside}
+        check_small_scales(name, self._packings, entries, tensors.__getitem__)
 
     def __getitem__(self, key: str) -> Tensor:
-        return self._tensors[key]
+        packed = self.packed(key)
+        return self._tensors[key] if packed is None else packed.dequantized(torch.float32)
 
     def __contains__(self, key: object) -> bool:  # Mapping's own would read the tensor
-        return key in self._tensors
+        return key in self._keys
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
+        return iter(self._keys)
 
     def __len__(self) -> int:
-        return len(self._tensors)
+        return len(self._keys)
 
-    def shape(self, key: str) -> tuple[int, ...]:
-        """Return a tensor's shape without reading it."""
-        return self._shapes[key] if self._shapes is not None else tuple(self._tensors[key].shape)
+    @property
+    def quantised(self) -> bool:
+        """Say whether some tensors are."""
+        return bool(self._packings)
+
+    def packing(self, name: str) -> Packing | None:
+        """Return how a tensor is stored if it is quantised; costs nothing."""
+        return self._packings.get(name)
+
+    def packed(self, name: str) -> Packed | None:
+        """Read a quantised tensor as it is stored; None if it is plain."""
+        packing = self._packings.get(name)
+        return None if packing is None else packing.read(self.name, self._tensors.__getitem__)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape without reading it; of a quantised one that of its numbers."""
+        if name in self._packings:
+            return self._packings[name].shape
+        return stored_shape(self._entries[name])
+
+    def entry(self, key: str) -> TensorEntry:
+        """Return how a tensor is stored, without reading it; one that is in no file is at 0."""
+        return self._entries[key]
+
+    def _entry_of(self, key: str, shapes: Mapping[str, tuple[int, ...]] | None) -> TensorEntry:
+        if key in self._places:
+            return self._places[key][1]
+        if shapes is not None:
+            return TensorEntry("", shapes[key], 0, 0)
+        tensor = self._tensors[key]
+        return TensorEntry(NAMES.get(tensor.dtype, ""), tuple(tensor.shape), 0, tensor.nbytes)
+
+    def rows(self, name: str, numbers: Sequence[int]) -> Tensor:
+        """Return rows [n, ...] of a tensor; of a plain one or of blocks the others are not read."""
+        packing = self._packings.get(name)
+        if packing is not None and packing.gguf_type is not None and name in self._places:
+            file, entry = self._places[name]
+            if entry.row_bytes:
+                stored = file.raw_rows(entry, numbers)
+                shape = (len(numbers), *packing.shape[1:])
+                taken = replace(packing, shape=shape).read(self.name, lambda _: stored)
+                return taken.rows(slice(None))
+        if (packed := self.packed(name)) is not None:
+            return packed.rows(torch.tensor(numbers, dtype=torch.long))
+        if name in self._places:
+            file, entry = self._places[name]
+            return file.rows(entry, numbers)
+        return self._tensors[name][torch.tensor(numbers, dtype=torch.long)]
+
+    def long_list(self, name: str) -> list[Any] | None:
+        """Return a list of the metadata, wherever it was left; None if there is no such list."""
+        value = self.metadata.get(name)
+        if isinstance(value, LongArray):
+            file = next(iter(self._places.values()))[0]  # lists are in GGUF, which has no shards
+            return file.long_list(value)
+        return value if isinstance(value, list) else None
+
+    def check_unchanged(self) -> None:
+        """Refuse to go on with a file that was written to since it was opened (`changed`)."""
+        for file in {id(file): file for file, _ in self._places.values()}.values():
+            file.check_unchanged()
 
     def section(self, name: str) -> dict[str, Any] | None:
         """Return one part of the metadata `config` (transformer, vae, ...), if it is there."""
@@ -59,62 +177,27 @@ class Weights(Mapping[str, Tensor]):
         return part if isinstance(part, dict) else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Mapped(Mapping[str, Tensor]):
-    """Tensors of mapped safetensors files; key -> which file."""
-
-    files: dict[str, Path]
-    handles: dict[Path, Any]
-
-    def __getitem__(self, key: str) -> Tensor:
-        return self.handles[self.files[key]].get_tensor(key)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.files
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.files)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-
 def open_weights(path: Path) -> Weights:
-    """Open a safetensors file, or a Hugging Face folder of shards.
+    """Open a safetensors or GGUF file, or a Hugging Face folder of shards.
 
-    Raises LTX2Error (see `header.read_header`; for folders also `component_missing`).
+    The files stay open as long as the result lives. Raises LTX2Error (see `header.read_header`; for
+    folders also `component_missing`); reading a tensor later raises `changed` or `unreadable`.
     """
-    headers = shard_headers(path) if path.is_dir() else [read_header(path)]
-    files = {key: header.path for header in headers for key in header.tensors}
-    entries: dict[str, TensorEntry] = {
-        k: e for header in headers for k, e in header.tensors.items()
-    }
-    handles = {header.path: _mapped(header.path) for header in headers}
-    metadata = {key: value for header in headers for key, value in header.metadata.items()}
+    files = [OpenFile(file) for file in (_shard_files(path) if path.is_dir() else [path])]
+    places = {key: (file, entry) for file in files for key, entry in file.header.tensors.items()}
+    metadata = {key: value for file in files for key, value in file.header.metadata.items()}
     if (config := path / "config.json").is_file():  # a Hugging Face folder says there what it holds
         metadata["config"] = read_json(config)
-    return Weights(
-        path.name,
-        _Mapped(files, handles),
-        metadata,
-        path=path,
-        shapes={key: entry.shape for key, entry in entries.items()},
-    )
-
-
-def _mapped(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:  # a dtype the library lacks; a file just removed
-        raise LTX2Error(
-            f"{path.name} cannot be opened ({error}).",
-            needed="an undamaged file, or a newer safetensors package", where=str(path.parent),
-            code="unreadable",
-        ) from None  # fmt: skip
+    return Weights(path.name, _Stored(places), metadata, path=path)
 
 
 def shard_headers(folder: Path) -> list[Header]:
-    """Read the headers of all shards an index names, or of all safetensors files of a folder."""
+    """Read the headers of all shards of a folder. Raises LTX2Error as `open_weights` does."""
+    return [read_header(file) for file in _shard_files(folder)]
+
+
+def _shard_files(folder: Path) -> list[Path]:
+    """Return all shards an index names, or all safetensors files of a folder."""
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         found = sorted(folder.glob("*.safetensors"))
@@ -123,7 +206,7 @@ def shard_headers(folder: Path) -> list[Header]:
                 f"{folder.name} holds no safetensors file.", needed="model*.safetensors",
                 where=str(folder), code="component_missing",
             )  # fmt: skip
-        return [read_header(file) for file in found]
+        return found
     try:
         table = json.loads(index.read_text("utf-8"))["weight_map"]
         names = sorted({str(name) for name in table.values()})
@@ -137,7 +220,7 @@ def shard_headers(folder: Path) -> list[Header]:
             f"{folder.name} is incomplete: {', '.join(missing)} missing.",
             needed=f"all {len(names)} shards", where=str(folder), code="component_missing",
         )  # fmt: skip
-    return [read_header(folder / name) for name in names]
+    return [folder / name for name in names]
 
 
 def weights_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], name: str) -> Weights:

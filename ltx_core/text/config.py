@@ -28,6 +28,30 @@ EXTRACTOR_V2: Mapping[str, bool] = {
 }
 
 
+#: Fields of a GGUF file (after the architecture's name) -> what `text_config` calls them.
+GGUF_FIELDS: Mapping[str, str] = {
+    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+    "attention.sliding_window": "sliding_window",
+    "rope.freq_base": "rope_theta",
+    "rope.local.freq_base": "rope_local_base_freq",
+}
+
+
+def gguf_config(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the `text_config` that a GGUF file of llama.cpp states; what it leaves out is Gemma's.
+
+    Its numbers are float32: 1e-6 is written as 9.99999997e-07.
+    """
+    architecture = metadata.get("general.architecture")
+    stated = {own: metadata.get(f"{architecture}.{field}") for field, own in GGUF_FIELDS.items()}
+    numbers = {
+        own: float(f"{value:.7g}") if isinstance(value, float) else value
+        for own, value in stated.items()
+        if isinstance(value, (int, float))
+    }
+    return {**GEMMA3_12B, **numbers}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rope:
     """Angles of one kind of Gemma layer: position * theta ** (-2i / head_dim) / factor."""

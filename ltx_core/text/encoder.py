@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoint.part import Part, Place, place_on_cpu
+from ..checkpoint.weights import Holding
 from ..errors import LTX2Error
 from ..ops.layers import Check, never_cancelled
 from .connector import Connectors
@@ -17,6 +18,9 @@ from .gemma import Gemma
 from .tokenizer import CONTEXT_LENGTH, Tokenizer
 
 log = logging.getLogger(__name__)
+
+#: Ids of Gemma 3 that stand for pictures; GGUF files leave their rows out.
+PICTURE_IDS = range(262144, 262208)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -96,8 +100,9 @@ def _features(
     report: Callable[[int], None],
 ) -> Features:
     """Run all prompts through Gemma in one pass, projecting each hidden state as it comes."""
-    table = embedding_table(encoder, max(max(prompt) for prompt in ids))
     tokens = [token for prompt in ids for token in prompt]
+    known = {token: number for number, token in enumerate(sorted({*tokens}))}
+    table = embedding_rows(encoder, [*known])
     lengths = [len(prompt) for prompt in ids]
     needed = gemma_bytes(encoder.gemma.network, lengths)
     with (
@@ -110,7 +115,8 @@ def _features(
                 needed="bfloat16, or float32 on devices without it",
                 code="dtype_unsupported",
             )
-        states = gemma(gemma.embed(table, tokens), lengths, end)
+        embeddings = gemma.embed(table, [known[token] for token in tokens])
+        states = gemma(embeddings, lengths, end)
         return extractor(_watched(states, check, report), lengths)
 
 
@@ -123,18 +129,24 @@ def _watched(
         report(number)
 
 
-def embedding_table(encoder: TextEncoder, largest: int) -> Tensor:
-    """Return Gemma's embeddings [vocab, D] as they rest in the file, if they hold id `largest`."""
-    table = encoder.gemma.weights["embed_tokens.weight"]
-    if largest >= len(table):
+def embedding_rows(encoder: TextEncoder, ids: Sequence[int]) -> Tensor:
+    """Return Gemma's embeddings [n, D] of some ids, ascending; the file's other rows rest there.
+
+    Tables without the last ids, which stand for pictures, are zero there, as llama.cpp leaves them.
+    """
+    weights, name = encoder.gemma.weights, "embed_tokens.weight"
+    assert isinstance(weights, Holding)  # of `gemma_part`
+    rows, dim = weights.shape(name)
+    if ids[-1] >= (PICTURE_IDS.stop if rows == PICTURE_IDS.start else rows):
         raise LTX2Error(
-            f"The tokenizer ({encoder.tokenizer.source}) gives id {largest}, but "
-            f"{encoder.gemma.source} knows only {len(table)} tokens.",
+            f"The tokenizer ({encoder.tokenizer.source}) gives id {ids[-1]}, but "
+            f"{encoder.gemma.source} knows only {rows} tokens.",
             needed="the tokenizer of the same language model",
             where="models/text_encoders",
             code="tokenizer_mismatch",
         )
-    return table
+    found = weights.rows(name, [number for number in ids if number < rows])
+    return torch.cat((found, found.new_zeros(len(ids) - len(found), dim)))
 
 
 def gemma_bytes(gemma: Gemma, lengths: Sequence[int]) -> int:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoint.keys import KeyTable, Renamed
-from ..checkpoint.weights import Weights
-from ..errors import LTX2Error
+from ..checkpoint.weights import Holding, Weights
 
 #: Gemma 3: Hugging Face folders old and new, saved modules, full ComfyUI checkpoints, single files.
 GEMMA: KeyTable = (
@@ -46,6 +45,10 @@ CONNECTORS: KeyTable = (
 )  # fmt: skip
 
 
+#: Of a matrix that is regrouped.
+ROWS_AT_ONCE = 64
+
+
 def shapes_of(weights: Weights, named: Renamed) -> dict[str, tuple[int, ...]]:
     """Return the shape of every parameter without reading one."""
     return {name: weights.shape(key) for name, key in named.keys_of.items()}
@@ -57,7 +60,7 @@ class StateSlices(Mapping[str, Tensor]):
     The file's matrix [out, D * S] has column d * S + s for dimension d of state s. `x.weight`
     becomes `x.0.weight` to `x.(S-1).weight`, each [out, D]; `x.bias` belongs to the first. The
     matrix is regrouped when its first slice is asked for and let go after the last: one pass over
-    1.5 GB instead of one per state.
+    1.5 GB instead of one per state, and never two copies of it in memory.
     """
 
     def __init__(self, named: Mapping[str, Tensor], num_states: int) -> None:
@@ -75,7 +78,7 @@ class StateSlices(Mapping[str, Tensor]):
         if whole.endswith(".bias"):
             return self._named[whole]
         if self._regrouped is None or self._regrouped[0] != whole:
-            self._regrouped = (whole, _by_state(self._named[whole], self._num_states))
+            self._regrouped = (whole, _by_state(self._named, whole, self._num_states))
         tensor = self._regrouped[1][state]
         if state == self._num_states - 1:
             self._regrouped = None
@@ -100,22 +103,25 @@ class StateSlices(Mapping[str, Tensor]):
         return len(self._names)
 
 
-def _by_state(matrix: Tensor, num_states: int) -> Tensor:
-    """Turn [out, D * S] into [S, out, D], row by row: a row fits the processor's cache."""
-    rows, columns = matrix.shape
-    grouped = torch.empty(num_states, rows, columns // num_states, dtype=matrix.dtype)
-    for row, target in zip(matrix, grouped.unbind(1), strict=True):
-        target.copy_(row.unflatten(0, (-1, num_states)).transpose(0, 1))  # [S, D]
+def _by_state(named: Mapping[str, Tensor], whole: str, num_states: int) -> Tensor:
+    """Read [out, D * S] as [S, out, D], some rows at a time: they fit the processor's cache."""
+    if isinstance(named, Holding) and named.packing(whole) is None:
+        rows, columns = named.shape(whole)
+        parts = (named.rows(whole, numbers) for numbers in _runs(rows))
+    else:
+        matrix = named[whole]
+        rows, columns = matrix.shape
+        parts = (matrix[numbers.start : numbers.stop] for numbers in _runs(rows))
+    grouped = torch.empty(0)
+    for numbers, part in zip(_runs(rows), parts, strict=True):
+        if not numbers.start:
+            grouped = torch.empty(num_states, rows, columns // num_states, dtype=part.dtype)
+        for row, target in zip(
+            part, grouped[:, numbers.start : numbers.stop].unbind(1), strict=True
+        ):
+            target.copy_(row.unflatten(0, (-1, num_states)).transpose(0, 1))  # [S, D]
     return grouped
 
 
-def refuse_quantised(weights: Weights, named: Renamed) -> None:
-    """Stop at layers that rest packed or scaled: read as they lie, they would be noise."""
-    marks = (".comfy_quant", ".weight_scale", ".scale_weight", ".weight_scale_2")
-    if packed := next((name for name in named if name.endswith(marks)), None):
-        raise LTX2Error(
-            f"{weights.name} is quantised ({packed}), which is not supported for the text encoder.",
-            needed="the bfloat16 file of the same model",
-            where="models/text_encoders",
-            code="quant_unsupported",
-        )
+def _runs(rows: int) -> Iterator[range]:
+    return (range(at, min(at + ROWS_AT_ONCE, rows)) for at in range(0, rows, ROWS_AT_ONCE))

@@ -16,12 +16,12 @@ from ..errors import LTX2Error
 from ..ops.attention import AttentionFn, sdpa
 from ..ops.layers import Check, LayerFactory, never_cancelled
 from .config import (
-    GEMMA3_12B,
     ExtractorConfig,
     GemmaConfig,
     Normalisation,
     connector_config,
     gemma_config,
+    gguf_config,
     normalisation_of,
 )
 from .connector import Connectors
@@ -35,7 +35,6 @@ from .keys import (
     GEMMA,
     VIDEO,
     StateSlices,
-    refuse_quantised,
     shapes_of,
 )
 from .tokenizer import read_tokenizer
@@ -189,7 +188,6 @@ def gemma_part(
 ) -> Part[Gemma]:
     """Build the decoder of Gemma 3; the part's weights also hold `embed_tokens.weight`."""
     named = Renamed(weights, GEMMA)
-    refuse_quantised(weights, named)
     shapes = shapes_of(weights, named)
     if missing := [name for name in (*FIRST_LAYER, "embed_tokens.weight") if name not in shapes]:
         raise LTX2Error(
@@ -220,7 +218,7 @@ def _text_config(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
             return config["text_config"]
         if config.get("model_type") == "gemma3_text":
             return config
-    return GEMMA3_12B
+    return gguf_config(metadata)
 
 
 def extractor_part(
@@ -233,7 +231,6 @@ def extractor_part(
 ) -> Part[FeatureExtractor]:
     """Build the feature extractor that takes this Gemma's states."""
     named = Renamed(weights, EXTRACTOR)
-    refuse_quantised(weights, named)
     shapes = shapes_of(weights, named)
     inputs = gemma.dim * gemma.num_states
     outputs, found = shapes[SIGNATURES[kind]]
@@ -272,7 +269,6 @@ def connectors_part(
 ) -> Part[Connectors]:
     """Build both connectors; `section` is the model's `config.transformer`, if it has one."""
     named = Renamed(weights, CONNECTORS)
-    refuse_quantised(weights, named)
     shapes = shapes_of(weights, named)
     if f"{AUDIO}learnable_registers" not in shapes:
         raise LTX2Error(

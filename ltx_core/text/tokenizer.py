@@ -1,12 +1,14 @@
 """From a prompt to token ids, with whichever tokenizer came along with the language model."""
 
 import logging
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoint.weights import Weights
 from ..errors import LTX2Error
+from .pieces import spiece_model
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +42,11 @@ def read_tokenizer(weights: Weights, beside: Path | None = None) -> Tokenizer:
     """Find the tokenizer of a language model.
 
     `beside` is another place to look first: a folder or file. Then the tensors `tokenizer_json` and
-    `spiece_model` of the file are tried, then `tokenizer.json` and `tokenizer.model` of the folder.
-    Raises LTX2Error `tokenizer_missing`.
+    `spiece_model` of the file are tried, the vocabulary of a GGUF file, and `tokenizer.json` and
+    `tokenizer.model` of the folder; a GGUF file's folder is the one it lies in. Raises LTX2Error
+    `tokenizer_missing`.
     """
-    folder = weights.path if weights.path is not None and weights.path.is_dir() else None
-    for place in (beside, weights, folder):
+    for place in (beside, weights, _folder_of(weights)):
         if isinstance(place, Path):
             found = _of_folder(place) if place.is_dir() else _of_file(place)
         else:
@@ -53,7 +55,7 @@ def read_tokenizer(weights: Weights, beside: Path | None = None) -> Tokenizer:
             return found
     raise LTX2Error(
         f"{weights.name} has no tokenizer.",
-        needed="tokenizer.json or tokenizer.model in the folder of gemma-3-12b-it, or a single "
+        needed="tokenizer.json or tokenizer.model of gemma-3-12b-it in its folder, or a single "
         "file with the tokenizer in it (tensor spiece_model or tokenizer_json)",
         where="models/text_encoders",
         code="tokenizer_missing",
@@ -64,7 +66,28 @@ def _of_tensors(weights: Weights) -> Tokenizer | None:
     for name, build in (("tokenizer_json", json_tokenizer), ("spiece_model", spiece_tokenizer)):
         if name in weights:
             return build(weights[name].numpy().tobytes(), f"{name} of {weights.name}")
-    return None
+    return _of_vocabulary(weights)
+
+
+def _of_vocabulary(weights: Weights) -> Tokenizer | None:
+    """Build the tokenizer of a GGUF file's vocabulary, if it is one of pieces with scores."""
+    if weights.metadata.get("tokenizer.ggml.model") != "llama":
+        return None
+    names = (f"tokenizer.ggml.{name}" for name in ("tokens", "scores", "token_type"))
+    tokens, scores, kinds = (weights.long_list(name) or () for name in names)
+    source = f"vocabulary of {weights.name}"
+    try:
+        model = spiece_model(tokens, scores, kinds)
+    except (ValueError, TypeError, AttributeError, OverflowError, struct.error) as error:
+        raise _damaged(source, error) from None
+    return spiece_tokenizer(model, source)
+
+
+def _folder_of(weights: Weights) -> Path | None:
+    """Return the folder a language model's tokenizer would lie in, if that can be told."""
+    if weights.path is None or weights.path.is_dir():
+        return weights.path
+    return weights.path.parent if weights.path.suffix.lower() == ".gguf" else None
 
 
 def _of_folder(folder: Path) -> Tokenizer | None:

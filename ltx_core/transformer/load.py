@@ -1,11 +1,11 @@
 """From a file to the transformer: which variant it holds, of which generation."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from torch import Tensor
 
+from ..checkpoint.keys import Named
 from ..checkpoint.part import Part
 from ..checkpoint.section import Section
 from ..checkpoint.weights import Weights
@@ -18,23 +18,6 @@ from .keys import belongs, parameter_names, structure
 from .model import Transformer
 
 Streams = Literal["av", "video", "audio"]
-
-
-class _Renamed(Mapping[str, Tensor]):
-    """A file's tensors by parameter name, read when asked for."""
-
-    def __init__(self, weights: Weights, keys: Mapping[str, str]) -> None:
-        self._weights = weights
-        self._keys = keys  # parameter name -> key of the file
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._weights[self._keys[name]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
 
 
 def transformer_part(
@@ -69,7 +52,7 @@ def transformer_part(
     )
     return Part(
         network,
-        _Renamed(weights, keys),
+        Named(weights, keys),
         role="transformer",
         source=weights.name,
         generation=generation,

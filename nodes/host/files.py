@@ -23,7 +23,7 @@ else:
     from .standin.files import metadata_enabled as metadata_enabled
 
 #: Never unpickled: other formats are not even listed.
-SUFFIXES = frozenset({".safetensors", ".sft"})
+SUFFIXES = frozenset({".safetensors", ".sft", ".gguf"})
 #: Characters that some file system refuses in a name.
 FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
 DATE_FIELD = re.compile(r"yyyy|yy|MM|M|dd|d|HH|hh|H|h|mm|m|ss|s")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from checkpoint_files import raw_file
+from ltx2_pack.ltx_core.checkpoint.reading import DTYPES
 from ltx2_pack.ltx_core.checkpoint.weights import held_as, open_weights, weights_of
 from ltx2_pack.ltx_core.errors import LTX2Error
 from safetensors.torch import save_file
@@ -95,13 +96,48 @@ def test_a_file_that_is_not_there(tmp_path):
     assert refusal(tmp_path / "m.safetensors").code == "not_found"
 
 
-def test_a_dtype_the_library_lacks_is_an_error_of_ours(tmp_path):
-    header = {"a": {"dtype": "F6_E2M3", "shape": [4], "data_offsets": [0, 3]}}
-    path = raw_file(tmp_path / "m.safetensors", header, bytes(3))
-    try:
-        assert open_weights(path).shape("a") == (4,)
-    except LTX2Error as error:
-        assert error.code == "unreadable"
+@pytest.mark.parametrize(
+    ("dtype", "shape", "num_bytes", "stored"),
+    [
+        ("F6_E2M3", [4], 3, (3,)),
+        ("F4", [3, 4], 6, (3, 2)),
+        ("F4", [2, 3], 3, (3,)),
+        ("F4", [0], 0, (0,)),
+        ("F6_E3M2", [2, 8], 12, (2, 6)),
+    ],
+)
+def test_types_narrower_than_a_byte_are_read_as_bytes(tmp_path, dtype, shape, num_bytes, stored):
+    header = {"a": {"dtype": dtype, "shape": shape, "data_offsets": [0, num_bytes]}}
+    weights = open_weights(raw_file(tmp_path / "m.safetensors", header, bytes(range(num_bytes))))
+    assert weights.shape("a") == weights["a"].shape == stored
+    assert weights["a"].flatten().tolist() == [*range(num_bytes)]
+    assert weights.entry("a").dtype == dtype
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_every_type_of_the_format_is_read_as_it_was_written(tmp_path, name):
+    dtype = DTYPES[name]
+    size = torch.empty(0, dtype=dtype).element_size()
+    stored = torch.arange(6 * size, dtype=torch.uint8) % 2 if dtype is torch.bool else None
+    raw = torch.arange(6 * size, dtype=torch.uint8) if stored is None else stored
+    header = {"a": {"dtype": name, "shape": [2, 3], "data_offsets": [0, 6 * size]}}
+    path = raw_file(tmp_path / "m.safetensors", header, raw.numpy().tobytes())
+    weights = open_weights(path)
+    assert weights["a"].dtype is dtype
+    assert weights["a"].shape == weights.shape("a") == (2, 3)
+    assert torch.equal(weights["a"].view(torch.uint8).flatten(), raw)
+    assert torch.equal(
+        weights.rows("a", [1, 0, 1]).view(torch.uint8).flatten(),
+        raw.unflatten(0, (2, -1))[[1, 0, 1]].flatten(),
+    )
+
+
+def test_a_number_without_axes_and_an_empty_tensor(tmp_path):
+    path = tmp_path / "m.safetensors"
+    save_file({"s": torch.tensor(2.5), "e": torch.zeros(0, 3, dtype=torch.bfloat16)}, path)
+    weights = open_weights(path)
+    assert same(weights["s"], torch.tensor(2.5))
+    assert same(weights["e"], torch.zeros(0, 3, dtype=torch.bfloat16))
 
 
 def test_tensors_in_memory_look_like_a_file():
