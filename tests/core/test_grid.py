@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import pytest
+from ltx2_pack.ltx_core.errors import LTX2Error
 from ltx2_pack.ltx_core.grid import (
     VideoShape,
     audio_latent_frames,
@@ -72,3 +73,11 @@ def test_only_exact_sizes_have_a_latent():
 
 def test_sound_is_counted_in_latents_of_a_25th_second():
     assert audio_latent_frames(121, Fraction(24)) == 126
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate"), [(float("nan"), 24.0), (float("inf"), 24.0), (5.0, float("nan"))]
+)
+def test_what_is_no_number_is_one_sentence(seconds: float, rate: float) -> None:
+    with pytest.raises(LTX2Error, match="cannot be made"):
+        fit_clip(64, 64, seconds, rate)
