@@ -150,10 +150,10 @@ def read_gguf(path: Path, file: BinaryIO, size: int) -> Header:
         raise refuse(path, f"has a damaged header{said}", AGAIN, "not_gguf") from None
     shaped = {name: _original_shape(path, fields, name, e) for name, e in tensors.items()}
     named = own_names(shaped, fields)
-    if len(named) < len(shaped) or any(e.added and e.dtype in BLOCK_TYPES for e in named.values()):
-        raise refuse(
-            path, "mixes two ways of naming its tensors, or packs norms", AGAIN, "not_gguf"
-        )
+    packed_norm = any(entry.added and entry.dtype in BLOCK_TYPES for entry in named.values())
+    if packed_norm or len(named) < len(shaped):
+        what = "packs its norms" if packed_norm else "names a tensor in two ways"
+        raise refuse(path, what, "a GGUF file of an ordinary converter", "gguf_unsupported")
     return Header(path, size, fields, named, container="gguf")
 
 
@@ -241,12 +241,11 @@ def _placed(
     by_offset = sorted(found, key=lambda name: found[name][2])
     starts = [base + found[name][2] for name in by_offset]
     expected = base
-    for name, start, following in zip(by_offset, starts, [*starts[1:], None], strict=True):
+    for name, start, end in zip(by_offset, starts, [*starts, size][1:], strict=True):
         shape, kind, _ = found[name]
         entry = _entry(path, name, shape, kind, start)
         if start != expected:
             raise _DamagedError("tensors that overlap or leave gaps")
-        end = size if following is None else following
         halved = _halved(entry)
         if halved is not None and _ends(halved, end, alignment) > _ends(entry, end, alignment):
             entry = halved
