@@ -2,8 +2,8 @@
 
 Codes of the errors: `wrong_role`, `component_missing`, `gemma_not_ltx`, `projection_missing`,
 `tokenizer_missing`, `lora_incomplete`, `lora_no_match`; for quantised layers `quant_unsupported`
-and `scale_missing`, and `quant_not_loadable`; between files `gemma_version_mismatch`,
-`gemma_wrong_size`, `component_missing` and `generation_mismatch`.
+and `scale_missing`; between files `gemma_version_mismatch`, `gemma_wrong_size`,
+`component_missing` and `generation_mismatch`.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from ..errors import LTX2Error
 from .catalogue import BRINGS, SINGLE_FILE, by_name, published
 from .facts import COMPONENTS, ROLES, FileFacts, covers
-from .lora import incomplete
-from .quantised import FORMATS
+from .lora_file import incomplete
+from .packing import scale_missing, unsupported
 
 #: The language models, as people call them.
 GEMMA_3, GEMMA_4 = "Gemma 3 12B", "gemma4-12b-ltx-v1"
@@ -39,29 +39,18 @@ def check_role(facts: FileFacts, wanted: str) -> None:
 
 
 def check_loadable(facts: FileFacts) -> None:
-    """Refuse a file with quantised layers, which cannot be loaded yet; say if they are damaged."""
+    """Refuse a file with quantised layers that nobody here knows, or that are damaged."""
     quant = facts.quant
     if quant is None:
         return
+    error = None
     if quant.unsupported is not None:
-        layer, found = quant.unsupported
-        raise _refuse(
-            facts, f"stores {layer} as {found!r}, a format nobody here knows",
-            f"a file in one of {', '.join(FORMATS)}", "quant_unsupported",
-        )  # fmt: skip
-    if quant.scale_missing is not None:
-        layer, scale = quant.scale_missing
-        raise _refuse(
-            facts, f"is damaged: {layer} is quantised but has no {scale}",
-            "the complete file; download it again", "scale_missing",
-        )  # fmt: skip
-    plain = published(facts.role, facts.version, quantised=False) if facts.version else None
-    raise _refuse(
-        facts,
-        f"is quantised ({quant.layers} layers as {quant.format}); these nodes cannot load that yet",
-        str(plain) if plain else "the bf16 file of the same model",
-        "quant_not_loadable",
-    )
+        error = unsupported(facts.name, *quant.unsupported)
+    elif quant.scale_missing is not None:
+        error = scale_missing(facts.name, *quant.scale_missing)
+    if error is not None:
+        where = f"models/{ROLES[facts.role][1]}"
+        raise LTX2Error(error.what, needed=error.needed, where=where, code=error.code)
 
 
 def require(facts: FileFacts, wanted: str) -> FileFacts:
@@ -151,11 +140,11 @@ def _check_text_encoder(facts: FileFacts) -> None:
                 "projection_missing",
             )  # fmt: skip
     if "tokenizer" not in facts.components:
-        folder = facts.path.is_dir()
+        beside = facts.path.is_dir() or facts.gguf_types is not None
         raise _refuse(
             facts, "has no tokenizer",
-            "tokenizer.json or tokenizer.model in the folder"
-            if folder
+            "tokenizer.json or tokenizer.model in its folder"
+            if beside
             else f"the complete file: {published('text_encoder', facts.version or '2.5')}",
             "tokenizer_missing",
         )  # fmt: skip

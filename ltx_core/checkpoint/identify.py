@@ -18,7 +18,7 @@ from ..errors import LTX2Error
 from .facts import FileFacts, Quantisation
 from .foreign import refuse_foreign
 from .header import Header, read_header, read_small, scalar, stated_generation
-from .lora import reference_factor
+from .lora_file import reference_factor
 from .lora_keys import LoraKey, is_module, lora_key, stream_of
 from .quantised import quantisation
 from .signatures import (

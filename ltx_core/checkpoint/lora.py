@@ -1,4 +1,4 @@
-"""A LoRA file as pairs per module name, and their exact addition to a weight.
+"""LoRAs and how strongly they count; their exact addition to a weight, or a branch beside it.
 
 Formula: W' = W + strength * (alpha / rank, if the file states alpha) * B @ A. The official trainer
 saves no alpha; the rank is that of the module, since modules of one file may differ.
@@ -6,32 +6,20 @@ saves no alpha; the rank is that of the module, since modules of one file may di
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from ..errors import LTX2Error
-from .header import Header, stated_generation
-from .lora_keys import lora_key
-from .weights import Weights
+from ..ops.quantized import SideBranch
+from .lora_changes import Change, LoraPair, Replacement
+from .lora_keys import stream_of
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LoraPair:
-    """The two thin matrices of one linear layer."""
-
-    down: Tensor  # [rank, in]
-    up: Tensor  # [out, rank]
-    alpha: float | None = None
-
-    def delta(self, strength: float, device: torch.device) -> Tensor:
-        """Return what is added to the weight, float32 [out, in]."""
-        down, up = self.down.to(device, torch.float32), self.up.to(device, torch.float32)
-        scale = 1.0 if self.alpha is None else self.alpha / self.down.shape[0]
-        return (up * (strength * scale)) @ down
+AnyChange: TypeAlias = Change | Replacement
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,14 +31,38 @@ class Lora:
     reference_downscale: int = 1
     reference_temporal_scale: int = 1
     generation: str = ""  # "2.0", "2.3", "2.5" as the file states it
+    #: Parameter name -> changes that are no plain pairs, or of parameters that are no weights.
+    changes: Mapping[str, tuple[AnyChange, ...]] = field(default_factory=dict)
+
+    def changes_of(self, parameter: str) -> tuple[AnyChange, ...]:
+        """Return everything that is to be done to one parameter."""
+        pair = self.pairs.get(_module(parameter)) if parameter.endswith(".weight") else None
+        others = self.changes.get(parameter, ())
+        return others if pair is None else (pair, *others)
+
+    @property
+    def modules(self) -> list[str]:
+        """Return every module that is changed, each once."""
+        return [*dict.fromkeys((*self.pairs, *map(_module, self.changes)))]
 
 
 @dataclass(frozen=True, slots=True)
 class LoraUse:
-    """A LoRA and how strongly it counts."""
+    """A LoRA and how strongly it counts, if wanted otherwise for the streams.
+
+    A module belongs to the stream its output lands in.
+    """
 
     lora: Lora
     strength: float = 1.0
+    video_strength: float | None = None
+    audio_strength: float | None = None
+
+    def strength_of(self, parameter: str) -> float:
+        """Return how strongly one parameter is changed."""
+        audio = stream_of(_module(parameter)) == "audio"
+        own = self.audio_strength if audio else self.video_strength
+        return self.strength if own is None else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,105 +78,31 @@ class LoraMatch:
         return f"{self.name}: {self.matched} of {self.total} modules matched"
 
 
-def read_lora(weights: Weights) -> Lora:
-    """Read a LoRA in any of the spellings of `lora_keys`.
-
-    Raises LTX2Error `wrong_role` (no LoRA keys), `lora_incomplete` (one half of a pair missing) or
-    `lora_unsupported` (changes that are not pairs: DoRA, LoHa, LoKr, whole differences).
-    """
-    modules: dict[str, dict[str, str]] = {}  # module -> part -> key
-    for key in weights:
-        if found := lora_key(key):
-            modules.setdefault(found.module, {})[found.part] = key
-    if not any(parts.keys() - {"alpha"} for parts in modules.values()):
-        raise LTX2Error(
-            f"{weights.name} is not a LoRA (its keys are like {next(iter(weights), 'none')}).",
-            needed="a LoRA file, with keys like diffusion_model.*.lora_A.weight",
-            where="models/loras",
-            code="wrong_role",
-        )
-    pairs = {module: _pair(weights, module, parts) for module, parts in modules.items()}
-    return Lora(
-        weights.name,
-        pairs,
-        reference_downscale=reference_factor(weights, "reference_downscale_factor"),
-        reference_temporal_scale=reference_factor(weights, "reference_temporal_scale_factor"),
-        generation=stated_generation(weights.metadata) or "",
-    )
-
-
-def _pair(weights: Weights, module: str, parts: Mapping[str, str]) -> LoraPair:
-    if others := sorted(parts.keys() - {"down", "up", "alpha"}):
-        raise LTX2Error(
-            f"{weights.name} changes {module} by {others[0]}, which is not implemented.",
-            needed="a LoRA of plain pairs (lora_A and lora_B)", where="models/loras",
-            code="lora_unsupported",
-        )  # fmt: skip
-    if missing := {"down", "up"} - parts.keys():
-        raise incomplete(weights.name, module, missing.pop())
-    down, up = weights[parts["down"]], weights[parts["up"]]
-    alpha = weights[parts["alpha"]] if "alpha" in parts else None
-    if (
-        down.ndim != 2
-        or up.ndim != 2
-        or not len(down)
-        or (alpha is not None and alpha.numel() != 1)
-    ):
-        raise LTX2Error(
-            f"{weights.name} holds no pair of matrices for {module}: {list(down.shape)} and "
-            f"{list(up.shape)}.",
-            needed="a LoRA of plain pairs (lora_A and lora_B)", where="models/loras",
-            code="lora_unsupported",
-        )  # fmt: skip
-    return LoraPair(down, up, None if alpha is None else float(alpha))
-
-
-def incomplete(name: str, module: str, part: str) -> LTX2Error:
-    """Return the error for a module of which one half is missing (`part`: "down" or "up")."""
-    half = {"down": "lora_A (lora_down)", "up": "lora_B (lora_up)"}[part]
-    return LTX2Error(
-        f"{name} is incomplete: {module} has no {half}.",
-        needed="the complete file; download it again", where="models/loras",
-        code="lora_incomplete",
-    )  # fmt: skip
-
-
-def reference_factor(weights: Weights | Header, name: str) -> int:
-    """Read how much smaller an IC-LoRA wants its reference; 1 where the file does not say.
-
-    Reference: ComfyUI also takes the first metadata key that ends with `name`, rounded, at least 1.
-    """
-    value = next((v for key, v in weights.metadata.items() if key.endswith(name)), 1)
-    try:
-        return max(1, round(float(value)))
-    except (TypeError, ValueError, OverflowError):
-        file = weights.name if isinstance(weights, Weights) else weights.path.name
-        raise LTX2Error(
-            f"{file} states {name} = {value!r}, which is not a number.",
-            needed="an undamaged LoRA file", where="models/loras", code="config_unsupported",
-        ) from None  # fmt: skip
-
-
 def match(lora: Lora, shapes: Mapping[str, Sequence[int]], source: str = "the model") -> LoraMatch:
     """Compare a LoRA with the parameters (name -> shape) it is to change; `source` names them.
 
     Raises LTX2Error `lora_no_match` if nothing fits, `lora_shape_mismatch` if a shape differs.
     """
-    unmatched = [module for module in lora.pairs if f"{module}.weight" not in shapes]
-    matched = len(lora.pairs) - len(unmatched)
+    wanted: dict[str, list[tuple[str, AnyChange]]] = {module: [] for module in lora.modules}
+    for module, pair in lora.pairs.items():
+        wanted[module].append((f"{module}.weight", pair))
+    for parameter, changes in lora.changes.items():
+        wanted[_module(parameter)] += [(parameter, change) for change in changes]
+    unmatched = [
+        module for module, found in wanted.items() if not any(name in shapes for name, _ in found)
+    ]
+    matched = len(wanted) - len(unmatched)
     if not matched:
         raise LTX2Error(
-            f"{lora.name}: 0 of {len(lora.pairs)} modules match {source}: it was made for a "
+            f"{lora.name}: 0 of {len(wanted)} modules match {source}: it was made for a "
             f"different model (its modules are like {unmatched[0]}).",
             needed="a LoRA for LTX-2", where="models/loras", code="lora_no_match",
         )  # fmt: skip
-    for module, pair in lora.pairs.items():
-        wanted = shapes.get(f"{module}.weight")
-        found = [pair.up.shape[0], pair.down.shape[1]]
-        if wanted is not None and (list(wanted) != found or pair.up.shape[1] != pair.down.shape[0]):
+    for name, change in (one for found in wanted.values() for one in found):
+        if name in shapes and tuple(shapes[name]) != change.shape:
             raise LTX2Error(
-                f"{lora.name} does not fit {source}: {module} is {list(wanted)} there and {found} "
-                "in the LoRA.",
+                f"{lora.name} does not fit {source}: {_module(name)} is {list(shapes[name])} there "
+                f"and {list(change.shape)} in the LoRA.",
                 needed="a LoRA of the model's generation", where="models/loras",
                 code="lora_shape_mismatch",
             )  # fmt: skip
@@ -172,24 +110,65 @@ def match(lora: Lora, shapes: Mapping[str, Sequence[int]], source: str = "the mo
         log.warning(
             "%s: %d modules unknown to the model, first %s", lora.name, len(unmatched), unmatched[0]
         )
-    return LoraMatch(lora.name, matched, len(lora.pairs), tuple(unmatched))
+    return LoraMatch(lora.name, matched, len(wanted), tuple(unmatched))
 
 
 def fused(parameter: str, weight: Tensor, uses: Sequence[LoraUse]) -> Tensor:
     """Return `weight` with every LoRA of `uses` added: in float32, rounded once to its own dtype.
 
-    A parameter no LoRA names is returned as it is, without a copy. The order of `uses` does not
-    matter: they are added in the order of their names, since float32 sums depend on it.
+    A parameter no LoRA names is returned as it is, without a copy. The order of `uses` matters only
+    where two replace the same parameter whole: the last one counts. What is added is added in the
+    order of names, since float32 sums depend on it.
     """
-    module = parameter.removesuffix(".weight")
-    changing = [
-        use
-        for use in uses
-        if use.strength != 0 and parameter.endswith(".weight") and module in use.lora.pairs
-    ]
-    if not changing:
+    changes = _changes(parameter, uses)
+    if not changes:
         return weight
-    total = weight.to(torch.float32, copy=True)
-    for use in sorted(changing, key=lambda use: (use.lora.name, use.strength)):
-        total += use.lora.pairs[module].delta(use.strength, weight.device)
+    base = weight.to(torch.float32)
+    for _, change in changes:
+        if isinstance(change, Replacement):
+            base = change.value.to(weight.device, torch.float32)
+    total = base.clone()
+    for use, change in sorted(
+        changes, key=lambda one: (one[0].lora.name, one[0].strength_of(parameter))
+    ):
+        if not isinstance(change, Replacement):
+            total += change.difference(base, use.strength_of(parameter))
     return total.to(weight.dtype)
+
+
+def must_fuse(parameter: str, uses: Sequence[LoraUse]) -> bool:
+    """Say whether some LoRA changes a weight in a way that no branch beside it can."""
+    return any(not isinstance(change, LoraPair) for _, change in _changes(parameter, uses))
+
+
+def side_branch(
+    parameter: str, uses: Sequence[LoraUse], device: torch.device, dtype: torch.dtype | None
+) -> SideBranch | None:
+    """Return all LoRAs of a weight that is not written to as one pair; None if there are none.
+
+    Matrices stay in the dtype of the file where `dtype` is None.
+    """
+    found = [
+        (change, use.strength_of(parameter) * change.scale)
+        for use, change in _changes(parameter, uses)
+        if isinstance(change, LoraPair)
+    ]
+    if not found:
+        return None
+    down = torch.cat([pair.down.to(device, dtype) for pair, _ in found])  # [rank, in]
+    up = torch.cat([pair.up.to(device, torch.float32) * scale for pair, scale in found], 1)
+    return SideBranch(down, up if dtype is None else up.to(dtype))
+
+
+def _changes(parameter: str, uses: Sequence[LoraUse]) -> list[tuple[LoraUse, AnyChange]]:
+    """Return what is done to a parameter at a strength other than zero."""
+    return [
+        (use, change)
+        for use in uses
+        for change in use.lora.changes_of(parameter)
+        if use.strength_of(parameter) != 0
+    ]
+
+
+def _module(parameter: str) -> str:
+    return parameter.rpartition(".")[0]

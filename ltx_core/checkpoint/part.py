@@ -1,6 +1,6 @@
 """One network and the weights it rests on, laid out on a device when it runs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -8,8 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from ..ops.layers import Check, never_cancelled
-from .keys import assign
-from .lora import LoraUse, fused, match
+from ..ops.packed import Packed
+from ..ops.quantized import Linear
+from .keys import assign, misfit
+from .lora import LoraUse, fused, match, must_fuse, side_branch
+from .soundness import Soundness
+from .weights import Holding
 
 Network = TypeVar("Network", bound=nn.Module)
 Network_co = TypeVar("Network_co", bound=nn.Module, covariant=True)
@@ -35,6 +39,7 @@ class Part(Generic[Network]):
         generation: str = "",
         dtype: torch.dtype | None = None,
         num_bytes: int | None = None,
+        hold: Mapping[str, Callable[[Tensor], Packed]] | None = None,
     ) -> None:
         self.network = network
         self.weights = weights
@@ -43,7 +48,9 @@ class Part(Generic[Network]):
         self.generation = generation
         #: What floating weights are cast to when laid out; None keeps what the file holds.
         self.dtype = dtype
-        self.num_bytes = num_bytes if num_bytes is not None else parameter_bytes(network)
+        #: Parameter name -> how a plain weight is quantised when it is brought in.
+        self.hold = hold or {}
+        self.num_bytes = num_bytes if num_bytes is not None else self._bytes(None, ())
         self.device: torch.device | None = None
         self.loras: tuple[LoraUse, ...] = ()
         #: What the host keeps about this part, for as long as the part lives.
@@ -60,7 +67,7 @@ class Part(Generic[Network]):
         """Put the weights, with `loras` fused in, on `device`. Does nothing if they are there.
 
         `dtype` is what floating weights are cast to, unless the part names its own. `check` is
-        called once per tensor.
+        called once per tensor. Raises LTX2Error `not_finite`, and what reading raises.
         """
         wanted = (device, self.dtype or dtype, tuple(loras))
         if (self.device, getattr(self, "_dtype", None), self.loras) == wanted:
@@ -68,15 +75,28 @@ class Part(Generic[Network]):
         shapes = {name: tensor.shape for name, tensor in self.network.state_dict().items()}
         for use in loras:
             match(use.lora, shapes, self.source)
-        state = {}
-        for name in shapes:
+        holders = self._holders()
+        state: dict[str, Tensor] = {}
+        packed: dict[str, Packed] = {}
+        sound = Soundness()
+        for name, shape in shapes.items():
             if name not in self.weights:
                 continue
             check()
-            weight = fused(name, self.weights[name].to(device), loras)
+            weight = self._brought(name, shape, device, loras, packed=name in holders)
+            if isinstance(weight, Packed):
+                packed[name] = weight
+                # The parameter has no storage; it tells shape and dtype.
+                weight = torch.empty(shape, dtype=wanted[1], device="meta")
             state[name] = weight if wanted[1] is None else _held(weight, wanted[1])
+            del weight  # what was read is gone before the next is
+            sound.add(name, state[name])
         try:
+            sound.finish(self.source)
             assign(self.network, state, source=self.source)
+            for name, layer in holders.items():
+                branch = side_branch(name, loras, device, wanted[1]) if name in packed else None
+                layer.hold(packed.get(name), branch)
         except BaseException:  # half of the weights came
             self.rest()
             raise
@@ -86,16 +106,82 @@ class Part(Generic[Network]):
     def rest(self) -> None:
         """Let go of the laid-out weights; the file keeps them."""
         self.network.to_empty(device="meta")
+        for layer in self._holders().values():
+            layer.hold(None)
         self.device, self._dtype, self.loras = None, None, ()
+
+    def laid_out_bytes(self, dtype: torch.dtype, loras: Sequence[LoraUse] = ()) -> int:
+        """Return the bytes of the weights once they are laid out, what rests packed as packed.
+
+        A part that names a dtype of its own keeps that one.
+        """
+        return self._bytes(self.dtype or dtype, loras)
+
+    def _bytes(self, dtype: torch.dtype | None, loras: Sequence[LoraUse]) -> int:
+        total = 0
+        holders = self._holders()
+        for name, tensor in self.network.state_dict().items():
+            packed = self._packed_bytes(name, tensor.shape) if name in holders else None
+            if packed is not None and not must_fuse(name, loras):
+                branch = side_branch(name, loras, torch.device("meta"), dtype)
+                total += packed + (0 if branch is None else branch.bytes)
+            else:
+                held = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+                total += tensor.numel() * held.itemsize
+        return total
+
+    def _packed_bytes(self, name: str, shape: torch.Size) -> int | None:
+        """Return what a weight takes if it rests packed; None if it rests plain."""
+        packing = self.weights.packing(name) if isinstance(self.weights, Holding) else None
+        if packing is not None:
+            return packing.bytes
+        quantise = self.hold.get(name)
+        return None if quantise is None else quantise(torch.empty(shape, device="meta")).bytes
+
+    def _holders(self) -> dict[str, Linear]:
+        """Return the layers that can hold their weight packed, by its name."""
+        return {
+            f"{name}.weight" if name else "weight": layer
+            for name, layer in self.network.named_modules()
+            if isinstance(layer, Linear)
+        }
+
+    def _brought(
+        self,
+        name: str,
+        shape: torch.Size,
+        device: torch.device,
+        loras: Sequence[LoraUse],
+        *,
+        packed: bool,
+    ) -> Tensor | Packed:
+        """Read a parameter and bring it to `device`; `packed` says that its layer can hold it so.
+
+        A weight that a LoRA changes in a way no branch can is written to, and then rests plain.
+        """
+        stays = packed and not must_fuse(name, loras)
+        stored = self.weights.packed(name) if isinstance(self.weights, Holding) else None
+        if stored is None:
+            weight = with_leading_ones(self.weights[name], shape).to(device)
+            if stays and name in self.hold:
+                return self.hold[name](weight)
+            return fused(name, weight, loras)
+        fitting = stored.fitted(tuple(shape))
+        if fitting is None:
+            raise misfit(self.network, name, stored.shape, shape, source=self.source)
+        moved = fitting.to(device)
+        return moved if stays else fused(name, moved.dequantized(torch.float32), loras)
+
+
+def with_leading_ones(tensor: Tensor, shape: torch.Size) -> Tensor:
+    """Give a tensor back the leading axes of length 1 that a GGUF file drops."""
+    missing = len(shape) - tensor.ndim
+    lost = missing > 0 and shape[missing:] == tensor.shape and all(n == 1 for n in shape[:missing])
+    return tensor.reshape(shape) if lost else tensor
 
 
 def _held(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
-
-
-def parameter_bytes(network: nn.Module) -> int:
-    """Return the bytes of all parameters and buffers as the network declares them."""
-    return sum(t.numel() * t.element_size() for t in network.state_dict().values())
 
 
 class Place(Protocol):

@@ -65,7 +65,7 @@ class Packed:
         """
         each = max(1, AT_ONCE // max(1, prod(self.shape[1:])))
         rows = self.shape[0]
-        if rows <= each:
+        if rows <= each or self._crosses:
             return self._weighed(slice(0, rows)).to(dtype)
         whole = torch.empty(self.shape, dtype=dtype, device=self.device)
         for start in range(0, rows, each):
@@ -77,8 +77,15 @@ class Packed:
         values, inputs = self.rows(index), self.tensors.get("pre_quant_scale")
         return values if inputs is None else values * inputs.float()
 
+    @property
+    def _crosses(self) -> bool:
+        """Say whether blocks reach from one row into the next, so that rows cannot be taken."""
+        return self.format == "gguf" and len(self.tensors["weight"]) != self.shape[0]
+
     def rows(self, index: slice | Tensor) -> Tensor:
         """Return the stored numbers of some rows, float32 [n, K]."""
+        if self._crosses:
+            return _gguf(self).view(self.shape)[index]
         taken = {name: self._taken(name, index) for name in self.tensors}
         values = FORMULAS[self.format](replace(self, tensors=taken))
         return values[:, : self.shape[1]] if values.ndim == 2 else values
@@ -150,7 +157,8 @@ def _codebook_int8(packed: Packed) -> Tensor:
 
 def _gguf(packed: Packed) -> Tensor:
     assert packed.gguf_type is not None
-    return unpacked(packed.tensors["weight"], packed.gguf_type)
+    values = unpacked(packed.tensors["weight"], packed.gguf_type)  # [N, numbers of a row]
+    return values if len(packed.shape) == 2 else values.view(-1, *packed.shape[1:])
 
 
 #: Format -> the numbers its stored tensors stand for.

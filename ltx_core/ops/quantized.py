@@ -19,6 +19,11 @@ class SideBranch(NamedTuple):
     down: Tensor  # [rank, K]
     up: Tensor  # [N, rank]
 
+    @property
+    def bytes(self) -> int:
+        """Return what it takes in memory."""
+        return self.down.nbytes + self.up.nbytes
+
     def of(self, x: Tensor) -> Tensor:  # [..., K] -> [..., N]
         """Return the addition for an input that is neither scaled nor rotated."""
         return native.product(native.product(x, self.down.to(x.dtype)), self.up.to(x.dtype))

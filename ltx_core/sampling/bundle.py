@@ -7,21 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..audio_vae.load import audio_decoder_part, audio_encoder_part, vocoder_part
 from ..checkpoint.compatible import check_together, lora_warnings, require
 from ..checkpoint.facts import FileFacts
 from ..checkpoint.identify import identify
-from ..checkpoint.lora import Lora, LoraMatch, LoraUse, match, read_lora
+from ..checkpoint.lora import Lora, LoraMatch, LoraUse, match
+from ..checkpoint.lora_file import read_lora
 from ..checkpoint.part import Part, Place
 from ..checkpoint.weights import Weights, open_weights
 from ..conditioning.guides import Guide, Reference
 from ..errors import LTX2Error
 from ..latents import AUDIO_BINS, AUDIO_CHANNELS, VIDEO_CHANNELS, AVLatent
 from ..ops.layers import Check, never_cancelled
+from ..ops.native import native
+from ..ops.quantized import quantized
 from ..text.encoder import TextEncoder
 from ..text.load import text_encoder
+from ..transformer.held import Hold
 from ..transformer.load import transformer_part
 from ..transformer.model import Transformer
 from ..upscaler.load import upscaler_part
@@ -211,11 +215,15 @@ class Bundle:
         return [f"LTX-{self.generation}", *parts]
 
 
-def load_model(path: Path, check: Check = never_cancelled) -> Model:
-    """Load the transformer of a checkpoint. Raises LTX2Error, as all loaders here."""
+def load_model(path: Path, check: Check = never_cancelled, hold: Hold = Hold.AS_IN_FILE) -> Model:
+    """Load the transformer of a checkpoint. Raises LTX2Error, as all loaders here.
+
+    `hold` says how plain weights rest in memory.
+    """
     facts = require(identify(path), "transformer")
     weights = open_weights(path)
-    part = transformer_part(weights, check=check)
+    held = weights.quantised or hold is not Hold.AS_IN_FILE
+    part = transformer_part(weights, layers=quantized if held else native, check=check, hold=hold)
     if part.generation not in ("2.0", "2.3"):
         raise LTX2Error(
             f"{path.name} is a model of LTX-{part.generation}, which these nodes cannot run yet.",
@@ -230,7 +238,9 @@ def load_text(path: Path, model: Model, check: Check = never_cancelled) -> Text:
     """Load Gemma, and from the model's checkpoint what belongs to it."""
     facts = require(identify(path), "text_encoder")
     check_together(transformer=model.facts, text_encoder=facts)
-    encoder = text_encoder(open_weights(path), model.checkpoint, check=check)
+    gemma = open_weights(path)
+    held = gemma.quantised or model.checkpoint.quantised
+    encoder = text_encoder(gemma, model.checkpoint, layers=quantized if held else nn, check=check)
     return Text(encoder=encoder, facts=facts)
 
 

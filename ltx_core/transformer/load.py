@@ -14,6 +14,7 @@ from ..ops.attention import AttentionFn, sdpa
 from ..ops.layers import Check, LayerFactory, never_cancelled
 from ..ops.native import native
 from .config import OFFICIAL, TransformerConfig
+from .held import Hold, held_weights
 from .keys import belongs, parameter_names, structure
 from .model import Transformer
 
@@ -27,12 +28,14 @@ def transformer_part(
     layers: LayerFactory = native,
     attention: AttentionFn = sdpa,
     check: Check = never_cancelled,
+    hold: Hold = Hold.AS_IN_FILE,
 ) -> Part[Transformer]:
     """Build the transformer a file holds, on the meta device.
 
     `streams` = "video" or "audio" takes only that stream of an audio-video file; "av" takes what
-    there is. Raises LTX2Error `wrong_role` (no transformer, or not that stream) or
-    `config_unsupported`.
+    there is. Weights rest quantised, as the file has them or as `hold` wants the plain ones, if
+    `layers` can hold them so (`ops.quantized`); otherwise they are dequantised when laid out.
+    Raises LTX2Error `wrong_role` (no transformer, or not that stream) or `config_unsupported`.
     """
     keys = {name: key for key, name in parameter_names(weights).items()}
     video = "patchify_proj.weight" in keys and streams != "audio"
@@ -56,6 +59,7 @@ def transformer_part(
         role="transformer",
         source=weights.name,
         generation=generation,
+        hold=held_weights(keys, config.num_layers, hold),
     )
 
 

@@ -19,18 +19,6 @@ AnyPart: TypeAlias = Part[Any]
 HEAVY = frozenset({"transformer", "text_encoder"})
 
 
-def laid_out_bytes(part: AnyPart, dtype: torch.dtype) -> int:
-    """Return the bytes of a part's weights once its floating tensors are in `dtype`.
-
-    A part that names a dtype of its own keeps that one.
-    """
-    held = part.dtype or dtype
-    return sum(
-        tensor.numel() * (held.itemsize if tensor.is_floating_point() else tensor.element_size())
-        for tensor in part.network.state_dict().values()
-    )
-
-
 def lay_out(
     part: AnyPart, device: torch.device, dtype: torch.dtype, loras: Sequence[LoraUse]
 ) -> None:
@@ -39,7 +27,7 @@ def lay_out(
         return
     let_rest(part)  # the new weights never lie beside the old ones
     part.lay_out(device, dtype=dtype, loras=loras, check=check)
-    size = laid_out_bytes(part, dtype) / 1e9
+    size = part.laid_out_bytes(dtype, loras) / 1e9
     log.info("[LTX-2] %s -> %s, %.1f GB", part.role, device, size)
 
 

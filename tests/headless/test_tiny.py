@@ -16,7 +16,8 @@ from ltx2_pack.ltx_core.audio_vae.load import (
 )
 from ltx2_pack.ltx_core.checkpoint.compatible import check_together, require
 from ltx2_pack.ltx_core.checkpoint.identify import identify
-from ltx2_pack.ltx_core.checkpoint.lora import match, read_lora
+from ltx2_pack.ltx_core.checkpoint.lora import match
+from ltx2_pack.ltx_core.checkpoint.lora_file import read_lora
 from ltx2_pack.ltx_core.checkpoint.part import Part, place_on_cpu
 from ltx2_pack.ltx_core.checkpoint.weights import open_weights
 from ltx2_pack.ltx_core.errors import LTX2Error

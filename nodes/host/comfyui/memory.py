@@ -8,7 +8,7 @@ import torch
 from comfy import model_management as manager  # pyright: ignore[reportMissingImports]
 
 from ....ltx_core.checkpoint.lora import LoraUse
-from ..residence import AnyPart, does_not_fit, in_the_way, laid_out_bytes, lay_out, let_rest
+from ..residence import AnyPart, does_not_fit, in_the_way, lay_out, let_rest
 
 #: The exception class of a failed allocation.
 out_of_memory: type[BaseException] = manager.OOM_EXCEPTION
@@ -57,7 +57,7 @@ class PartPatcher:
         self.offload_device = torch.device("cpu")
         self.dtype = dtype
         self.loras: tuple[LoraUse, ...] = ()
-        self.size = laid_out_bytes(part, dtype)
+        self.size = part.laid_out_bytes(dtype)
         #: `with` blocks that compute with the part now; while there are any it stays.
         self.users = 0
         #: ComfyUI wanted the room while the part computed.
@@ -152,6 +152,7 @@ def place(
     if entry.loras != tuple(loras):
         let_rest(part)
         entry.loras = tuple(loras)
+        entry.size = part.laid_out_bytes(entry.dtype, loras)
     at_work = [model for model in ours if model.users and model is not entry]
     entry.users += 1
     try:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ....ltx_core.checkpoint.lora import LoraUse
-from ..residence import AnyPart, does_not_fit, in_the_way, laid_out_bytes, lay_out, let_rest
+from ..residence import AnyPart, does_not_fit, in_the_way, lay_out, let_rest
 from .host import current
 
 #: The exception class of a failed allocation.
@@ -38,7 +38,7 @@ def run_dtype() -> torch.dtype:
 
 def free_bytes() -> int:
     """Return what a computation on the run device may plan with: free memory and idle parts."""
-    idle = sum(laid_out_bytes(part, run_dtype()) for part in _idle())
+    idle = sum(part.laid_out_bytes(run_dtype(), part.loras) for part in _idle())
     return _free_now(run_device()) + idle
 
 
@@ -70,13 +70,13 @@ def place(
     another go. Raises LTX2Error (out_of_memory) if there is no room for the weights.
     """
     host, device, dtype = current(), run_device(), run_dtype()
-    weights = laid_out_bytes(part, dtype) if part.device is None else 0
+    weights = part.laid_out_bytes(dtype, loras) if part.device is None else 0
     _make_room(part, weights + activation_bytes)
     host.placed.pop(part, None)
     try:
         lay_out(part, device, dtype, loras)
     except out_of_memory:
-        needed, free = laid_out_bytes(part, dtype), _free_now(device)
+        needed, free = part.laid_out_bytes(dtype, loras), _free_now(device)
         raise does_not_fit(part, device, needed, free) from None
     host.placed[part] = None
     host.at_work.append(part)

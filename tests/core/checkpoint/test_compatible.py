@@ -67,12 +67,25 @@ def test_a_file_of_another_role_is_refused(role, wanted, words):
     assert words in str(error)
 
 
-def test_a_quantised_file_names_the_plain_one():
+def test_a_quantised_file_is_loadable():
     quant = Quantisation(format="float8_e4m3fn", layers=34)
+    assert require(file("checkpoint", quant=quant), "transformer").quant is quant
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"unsupported": ("blocks.0.to_q", "int2")}, "quant_unsupported", ["'int2'", "to_q"]),
+        ({"scale_missing": ("blocks.0.to_q", "weight_scale")}, "scale_missing", ["weight_scale"]),
+    ],
+)
+def test_a_quantised_file_that_cannot_be_understood_is_refused(changes, code, words):
+    quant = Quantisation(format="float8_e4m3fn", layers=34, **changes)
     error = refusal(require, file("checkpoint", quant=quant), "transformer")
-    assert error.code == "quant_not_loadable"
-    assert "float8_e4m3fn" in str(error)
-    assert "ltx-2.3-22b-distilled.safetensors" in error.needed
+    assert error.code == code
+    assert error.where == "models/checkpoints"
+    for word in words:
+        assert word in error.what
 
 
 def test_a_plain_file_is_loadable():

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from golden import Golden, cases
-from ltx2_pack.ltx_core.checkpoint.lora import LoraUse, read_lora
+from ltx2_pack.ltx_core.checkpoint.lora import LoraUse
+from ltx2_pack.ltx_core.checkpoint.lora_file import read_lora
 from ltx2_pack.ltx_core.checkpoint.part import place_on_cpu
 from ltx2_pack.ltx_core.checkpoint.weights import weights_of
 from ltx2_pack.ltx_core.conditioning.guides import Guide, Reference

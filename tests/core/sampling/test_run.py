@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 from golden import Golden, cases
-from ltx2_pack.ltx_core.checkpoint.lora import Lora, LoraPair, LoraUse
+from ltx2_pack.ltx_core.checkpoint.lora import Lora, LoraUse
+from ltx2_pack.ltx_core.checkpoint.lora_changes import LoraPair
 from ltx2_pack.ltx_core.conditioning.guides import Guide, Reference
 from ltx2_pack.ltx_core.errors import LTX2Error
 from ltx2_pack.ltx_core.grid import VideoShape

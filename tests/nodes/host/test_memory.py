@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from ltx2_pack.ltx_core.checkpoint.lora import Lora, LoraPair, LoraUse
+from ltx2_pack.ltx_core.checkpoint.lora import Lora, LoraUse
+from ltx2_pack.ltx_core.checkpoint.lora_changes import LoraPair
 from ltx2_pack.ltx_core.checkpoint.part import Part
 from ltx2_pack.ltx_core.errors import LTX2Error
 from ltx2_pack.nodes.host import memory
-from ltx2_pack.nodes.host.residence import laid_out_bytes
 from ltx2_pack.nodes.host.standin.host import Host, hosted
 from torch import nn
 
@@ -120,9 +120,9 @@ def test_no_room_for_the_weights_is_a_sentence_with_numbers(host: Host) -> None:
 
 def test_what_a_part_needs_is_counted_in_the_dtype_it_is_held_in() -> None:
     upscaler = part("upscaler")
-    assert laid_out_bytes(upscaler, torch.bfloat16) == 20 * 2
+    assert upscaler.laid_out_bytes(torch.bfloat16) == 20 * 2
     upscaler.dtype = torch.float32
-    assert laid_out_bytes(upscaler, torch.bfloat16) == 20 * 4
+    assert upscaler.laid_out_bytes(torch.bfloat16) == 20 * 4
 
 
 def test_the_processor_says_how_much_is_free(host: Host) -> None:
