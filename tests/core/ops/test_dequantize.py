@@ -1,6 +1,5 @@
 """Every stored format of quantised weights against recorded numbers."""
 
-
 import pytest
 import torch
 from golden import Golden, cases
