@@ -1,7 +1,7 @@
 """Files that come out, and clips as core values."""
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -244,11 +244,19 @@ def _metadata(hidden: Any, facts: dict[str, Any], seconds: dict[str, float]) -> 
         return {}
     found = {name: json.dumps(value) for name, value in (hidden.extra_pnginfo or {}).items()}
     if hidden.prompt is not None:
-        found["prompt"] = json.dumps(hidden.prompt)
+        found["prompt"] = json.dumps(_as_sent(hidden.prompt))
     if "seed" in facts:
         found["seed"] = str(facts["seed"])
     found["ltx2"] = json.dumps(facts | {"seconds": _rounded(facts.get("seconds", {}) | seconds)})
     return found
+
+
+def _as_sent(prompt: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a prompt without what ComfyUI has put into its nodes while it ran."""
+    return {
+        key: {name: value for name, value in node.items() if name != "is_changed"}
+        for key, node in prompt.items()
+    }
 
 
 def _rounded(seconds: dict[str, float]) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """What the clip is about."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ..ltx_core.sampling import bundle as core
@@ -222,13 +221,7 @@ class LTX2LoadContext(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, context_file: str | None = None) -> Any:
-        return None if context_file is None else _changed(files.input_file(context_file))
-
-
-def _changed(path: Path) -> tuple[str, int, int]:
-    """Say which state of a file this is."""
-    stat = path.stat()
-    return str(path), stat.st_size, stat.st_mtime_ns
+        return None if context_file is None else files.state_of(files.input_file(context_file))
 
 
 NODES = (LTX2Prompt, LTX2EncodePrompt, LTX2AVSPrompt, LTX2SaveContext, LTX2LoadContext)

@@ -30,7 +30,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ltx2_pack.headless.tiny import write_tiny_models
 
     folder = tmp_path_factory.mktemp("models")
-    write_tiny_models(folder, "2.3")
+    write_tiny_models(folder, "2.3", dev=True)
     return folder
 
 

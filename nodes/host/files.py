@@ -1,5 +1,6 @@
 """Where files lie: models by role, media that come in, results that go out."""
 
+import hashlib
 import mimetypes
 import os
 import re
@@ -12,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from ...ltx_core.checkpoint.compatible import check_loadable, check_role
 from ...ltx_core.checkpoint.facts import FileFacts, covers
-from ...ltx_core.checkpoint.library import FactsCache, Stamp, stamp
+from ...ltx_core.checkpoint.library import FactsCache, stamp
 from ...ltx_core.errors import LTX2Error
 
 if find_spec("comfy_api"):
@@ -174,12 +175,20 @@ def problem(role: str, value: str) -> str:
     return ""
 
 
-def state(role: str, value: str) -> Stamp | str:
+def state(role: str, value: str) -> str:
     """Return what changes when the file a combo's value means does; for `fingerprint_inputs`."""
     try:
-        return stamp(find(role, value))
+        return state_of(find(role, value))
     except LTX2Error as error:
         return str(error)
+
+
+def state_of(path: Path) -> str:
+    """Return what changes when a file does. Raises OSError.
+
+    A digest: ComfyUI saves fingerprints with its results, and a path would tell of the machine.
+    """
+    return hashlib.sha256(repr(stamp(path)).encode()).hexdigest()[:16]
 
 
 def only_upscaler(generation: str) -> Path | None:
