@@ -72,6 +72,7 @@ class Writing:
             if span is None:
                 break
             yield span
+            del span  # before the next one comes
         self._phases.close()
         self._phases.enter_context(self._progress.phase(WRITE))
 

@@ -112,8 +112,9 @@ def picture_spans(
         tiles = plan_decode(shape, budget, lambda h, w: needed(h, w, itemsize))
         # The latent stays on the CPU, so that finished spans do not gather on the device.
         for span in decode_spans(decoder, video.float().cpu(), tiles=tiles, noise_seed=clip.seed):
-            yield span
             done += span.shape[2]
+            yield span
+            del span  # before the next one comes
             if on_frames is not None:
                 on_frames(done)
 
