@@ -124,7 +124,7 @@ def _refuse(facts: FileFacts, what: str, needed: str, code: str) -> LTX2Error:
 
 
 def _check_text_encoder(facts: FileFacts) -> None:
-    if facts.role != "text_encoder":
+    if not any(part.startswith("gemma") for part in facts.components):
         raise _wrong_role(facts, "text_encoder")
     encoder = by_name("gemma4-12b-with-proj-ltx-2.5-bf16.safetensors")
     has_projection = "text_projection" in facts.components
@@ -202,13 +202,13 @@ def _check_text_parts(transformer: FileFacts, encoder: FileFacts, extras: FileFa
                 where="models/checkpoints", code="component_missing",
             )  # fmt: skip
     inputs = next((f.projection_inputs for f in files if f.projection_inputs is not None), None)
-    if inputs is None or encoder.hidden is None or encoder.layers is None:
+    if inputs is None or encoder.language_width is None or encoder.layers is None:
         return
-    if inputs != encoder.hidden * (encoder.layers + 1):
+    if inputs != encoder.language_width * (encoder.layers + 1):
         raise LTX2Error(
-            f"{encoder.name} has {encoder.layers} layers of width {encoder.hidden}; the text "
-            f"projection of {transformer.name} takes {inputs} inputs (width x (layers + 1)), so it "
-            "was made for another language model.",
+            f"{encoder.name} has {encoder.layers} layers of width {encoder.language_width}; the "
+            f"text projection of {transformer.name} takes {inputs} inputs (width x (layers + 1)), "
+            "so it was made for another language model.",
             needed=_published_text_encoder(transformer.version), where="models/text_encoders",
             code="gemma_wrong_size",
         )  # fmt: skip

@@ -78,6 +78,7 @@ class FileFacts:
     metadata_keys: tuple[str, ...] = ()
     quant: Quantisation | None = None
     ignored: tuple[str, ...] | None = None  # tensors no reader needs
+    layout: str | None = None  # "diffusers" for a folder of that layout
     # transformer
     blocks: int | None = None
     heads: int | None = None
@@ -88,6 +89,7 @@ class FileFacts:
     gemma: str | None = None  # "gemma3", "gemma4_unified", ...
     gemma_version: str | None = None  # of the text encoder, or that the transformer asks for
     layers: int | None = None
+    text_hidden: int | None = None  # of the language model in a folder of all parts
     projection_inputs: int | None = None  # columns of the text projection = hidden * (layers + 1)
     # autoencoders, upscaler
     decoder: str | None = None  # "conv" or "diffusion"
@@ -109,6 +111,11 @@ class FileFacts:
     def name(self) -> str:
         """The file's name."""
         return self.path.name
+
+    @property
+    def language_width(self) -> int | None:
+        """Return the width of the language model, if there is one."""
+        return self.hidden if self.text_hidden is None else self.text_hidden
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything that applies as JSON values, the common fields always."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import LTX2Error
 from .facts import FileFacts, Quantisation
+from .folders import folder_header, folder_headers, is_diffusers, tokenizer_folder
 from .foreign import refuse_foreign
 from .header import Header, read_header, read_small, scalar, stated_generation
 from .lora_file import reference_factor
@@ -32,7 +33,6 @@ from .signatures import (
     vocoder,
 )
 from .signatures import components as parts_of
-from .weights import shard_headers
 
 #: How Hugging Face names one of several files.
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
@@ -57,7 +57,17 @@ def identify(path: Path) -> FileFacts:
         raise _one_shard(path) from None
     if shard is not None and facts.role == "text_encoder":
         raise _one_shard(path)
+    if facts.role == "text_encoder" and header.container == "gguf":
+        return _with_tokenizer(facts, path.parent)
     return facts
+
+
+def _with_tokenizer(facts: FileFacts, folder: Path) -> FileFacts:
+    """Count the tokenizer that lies in a folder as a part, unless the file has its own."""
+    there = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
+    if not there or "tokenizer" in facts.components:
+        return facts
+    return replace(facts, components=(*facts.components, "tokenizer"))
 
 
 def _one_shard(path: Path) -> LTX2Error:
@@ -103,11 +113,10 @@ def facts_of(header: Header, quant: Quantisation | None = None) -> FileFacts:
 def _role(components: Sequence[str]) -> str:
     """Return the one word for a set of components."""
     found = set(components)
-    text = next((name for name in components if name.startswith("gemma")), None)
-    if text is not None:
-        return "text_encoder"
     if "transformer" in found:
         return "checkpoint" if found - {"transformer", "connectors"} else "transformer"
+    if any(name.startswith("gemma") for name in components):
+        return "text_encoder"
     for role, parts in (
         ("text_encoder_extras", {"connectors", "text_projection"}),
         ("audio_vae", {"audio_vae", "vocoder"}),
@@ -212,11 +221,12 @@ def _text_facts(header: Header, components: Sequence[str]) -> dict[str, Any]:
     prefix = gemma_prefix(keys)
     if prefix is not None:
         kind = "gemma4" if "gemma4" in components else "gemma3"
+        width = "text_hidden" if "transformer" in components else "hidden"
         config = header.metadata.get("gemma_config")
         stated = config.get("model_type") if isinstance(config, dict) else None
         found |= {
             "gemma": stated if isinstance(stated, str) else kind,
-            "hidden": _length(keys, f"{prefix}norm.weight"),
+            width: _length(keys, f"{prefix}norm.weight"),
             "layers": _count(keys, f"{prefix}layers."),
         }
     return found
@@ -290,30 +300,22 @@ def _length(keys: Keys, name: str) -> int | None:
 
 
 def _identify_folder(folder: Path) -> FileFacts:
-    """Return what a Hugging Face folder of shards is."""
-    if (folder / "model_index.json").is_file():
+    """Return what a Hugging Face folder of shards, or a diffusers folder, is."""
+    has_config = any((folder / name).is_file() for name in ("model_index.json", "config.json"))
+    if not has_config and not [*folder.glob("model*.safetensors*")]:
         raise LTX2Error(
-            f"{folder.name} is a diffusers folder.",
-            needed="the single-file checkpoint of the model", where="models/checkpoints",
-            code="diffusers_layout",
+            f"{folder.name} is a folder without a model in the layout of Hugging Face.",
+            needed="a folder with config.json and model*.safetensors, or a diffusers folder",
+            where=str(folder), code="component_missing",
         )  # fmt: skip
-    if not (folder / "config.json").is_file() and not [*folder.glob("model*.safetensors*")]:
-        raise LTX2Error(
-            f"{folder.name} is a folder without a model in the Hugging Face layout.",
-            needed="a folder with config.json and model*.safetensors", where=str(folder),
-            code="component_missing",
-        )  # fmt: skip
-    headers = shard_headers(folder)
-    keys = {key: entry for header in headers for key, entry in header.tensors.items()}
-    metadata = {key: value for header in headers for key, value in header.metadata.items()}
-    size = sum(header.file_bytes for header in headers)
-    parts = [quant for header in headers if (quant := quantisation(header))]
+    parts = [quant for header in folder_headers(folder) if (quant := quantisation(header))]
     quant = replace(parts[0], layers=sum(part.layers for part in parts)) if parts else None
-    facts = facts_of(Header(folder, size, metadata, keys), quant)
-    if facts.role != "text_encoder":
-        return facts
-    if any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
-        facts = replace(facts, components=(*facts.components, "tokenizer"))
+    facts = facts_of(folder_header(folder), quant)
+    if not any(part.startswith("gemma") for part in facts.components):
+        return replace(facts, layout="diffusers") if is_diffusers(folder) else facts
+    facts = _with_tokenizer(facts, tokenizer_folder(folder) or folder)
+    if is_diffusers(folder):
+        return replace(facts, layout="diffusers")
     model_type = _model_type(folder / "config.json")
     return replace(facts, version_source="config.json", gemma=model_type) if model_type else facts
 

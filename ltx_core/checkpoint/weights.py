@@ -1,6 +1,5 @@
 """Named tensors of one file or one folder of shards, each read when asked for."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,8 @@ from torch import Tensor
 from ..errors import LTX2Error
 from ..ops.packed import Packed
 from .entries import LongArray, TensorEntry
-from .header import LONGEST_DESCRIPTION, Header, read_header, read_json
+from .folders import open_folder
+from .header import LONGEST_DESCRIPTION
 from .packing import Packing, check_small_scales, packings_of
 from .quantised import DESCRIPTION
 from .reading import DTYPES, OpenFile, stored_shape
@@ -178,49 +178,23 @@ class Weights(Holding):
 
 
 def open_weights(path: Path) -> Weights:
-    """Open a safetensors or GGUF file, or a Hugging Face folder of shards.
+    """Open a safetensors or GGUF file, a Hugging Face folder of shards, or a diffusers folder.
 
     The files stay open as long as the result lives. Raises LTX2Error (see `header.read_header`; for
     folders also `component_missing`); reading a tensor later raises `changed` or `unreadable`.
     """
-    files = [OpenFile(file) for file in (_shard_files(path) if path.is_dir() else [path])]
-    places = {key: (file, entry) for file in files for key, entry in file.header.tensors.items()}
-    metadata = {key: value for file in files for key, value in file.header.metadata.items()}
-    if (config := path / "config.json").is_file():  # a Hugging Face folder says there what it holds
-        metadata["config"] = read_json(config)
-    return Weights(path.name, _Stored(places), metadata, path=path)
-
-
-def shard_headers(folder: Path) -> list[Header]:
-    """Read the headers of all shards of a folder. Raises LTX2Error as `open_weights` does."""
-    return [read_header(file) for file in _shard_files(folder)]
-
-
-def _shard_files(folder: Path) -> list[Path]:
-    """Return all shards an index names, or all safetensors files of a folder."""
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        found = sorted(folder.glob("*.safetensors"))
-        if not found:
-            raise LTX2Error(
-                f"{folder.name} holds no safetensors file.", needed="model*.safetensors",
-                where=str(folder), code="component_missing",
-            )  # fmt: skip
-        return found
+    if path.is_dir():
+        places, metadata = open_folder(path)
+    else:
+        file = OpenFile(path)
+        places = {key: (file, entry) for key, entry in file.header.tensors.items()}
+        metadata = file.header.metadata
     try:
-        table = json.loads(index.read_text("utf-8"))["weight_map"]
-        names = sorted({str(name) for name in table.values()})
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
+        return Weights(path.name, _Stored(places), metadata, path=path)
+    except LTX2Error as error:  # what is wrong with a quantised layer does not know the folder
         raise LTX2Error(
-            f"{index.name} is damaged.", needed="the index of the shards; download it again",
-            where=str(folder), code="not_safetensors",
-        ) from None  # fmt: skip
-    if missing := [name for name in names if not (folder / name).is_file()]:
-        raise LTX2Error(
-            f"{folder.name} is incomplete: {', '.join(missing)} missing.",
-            needed=f"all {len(names)} shards", where=str(folder), code="component_missing",
-        )  # fmt: skip
-    return [folder / name for name in names]
+            error.what, needed=error.needed, where=error.where or str(path.parent), code=error.code
+        ) from None
 
 
 def weights_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], name: str) -> Weights:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+from ..checkpoint.diffusers_keys import TRANSFORMER as DIFFUSERS
+from ..checkpoint.diffusers_keys import by_parts
 from ..checkpoint.keys import KeyTable, rename
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.", "")
@@ -15,23 +17,6 @@ CONNECTORS = (
 CROSSING = (
     "av_ca_", "audio_to_video_attn.", "video_to_audio_attn.", "scale_shift_table_a2v_ca_",
 )  # fmt: skip
-#: diffusers' module names; both spellings of the two prompt modules exist.
-DIFFUSERS = {
-    "proj_in": "patchify_proj",
-    "audio_proj_in": "audio_patchify_proj",
-    "time_embed": "adaln_single",
-    "audio_time_embed": "audio_adaln_single",
-    "prompt_adaln": "prompt_adaln_single",
-    "audio_prompt_adaln": "audio_prompt_adaln_single",
-    "av_cross_attn_video_scale_shift": "av_ca_video_scale_shift_adaln_single",
-    "av_cross_attn_audio_scale_shift": "av_ca_audio_scale_shift_adaln_single",
-    "av_cross_attn_video_a2v_gate": "av_ca_a2v_gate_adaln_single",
-    "av_cross_attn_audio_v2a_gate": "av_ca_v2a_gate_adaln_single",
-    "video_a2v_cross_attn_scale_shift_table": "scale_shift_table_a2v_ca_video",
-    "audio_a2v_cross_attn_scale_shift_table": "scale_shift_table_a2v_ca_audio",
-    "norm_q": "q_norm",
-    "norm_k": "k_norm",
-}
 
 
 def table(prefix: str) -> KeyTable:
@@ -56,7 +41,7 @@ def parameter_names(keys: Iterable[str]) -> dict[str, str]:
 
 def from_diffusers(name: str) -> str:
     """Return the official name of a parameter in diffusers' naming: whole components change."""
-    return ".".join(DIFFUSERS.get(part, part) for part in name.split("."))
+    return by_parts(name, DIFFUSERS)
 
 
 def belongs(name: str, *, video: bool, audio: bool) -> bool:

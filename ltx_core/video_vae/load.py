@@ -22,6 +22,8 @@ META = torch.device("meta")
 #: Parameters that only one kind of decoder has.
 CONDITIONED = "last_time_embedder.timestep_embedder.linear_1.weight"
 DIFFUSION = "conv_in_x_t.weight"
+#: Where a config lists its blocks.
+LISTED = {"encoder_blocks", "decoder_blocks", "encoder", "decoder"}
 
 
 def video_encoder_part(
@@ -76,7 +78,7 @@ def video_decoder_part(
 def decoder_kind(weights: Weights) -> str:
     """Return "conv" or "diffusion", from the config, or from the keys where there is none."""
     section = weights.section("vae")
-    if section is None:
+    if section is None or not LISTED & section.keys():
         return (
             "diffusion" if any(key.endswith(f"decoder.{DIFFUSION}") for key in weights) else "conv"
         )
@@ -123,8 +125,11 @@ def generation_of(weights: Weights) -> str:
 
 
 def _section(weights: Weights) -> dict[str, Any]:
-    stated = weights.section("vae")
-    return inferred_config(weights) if stated is None else stated
+    """Return what the file states; without lists of blocks, completed by what its tensors show."""
+    stated = weights.section("vae") or {}
+    if LISTED & stated.keys():
+        return stated
+    return {**inferred_config(weights), **stated}
 
 
 def _outer_padding(stated: dict[str, Any]) -> dict[str, Any]:

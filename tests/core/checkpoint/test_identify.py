@@ -279,11 +279,11 @@ def test_a_folder_that_is_no_model(tmp_path):
     assert caught.value.code == "component_missing"
 
 
-def test_a_diffusers_folder_is_refused(tmp_path):
+def test_a_diffusers_folder_without_parts_is_refused(tmp_path):
     (tmp_path / "model_index.json").write_text("{}")
     with pytest.raises(LTX2Error) as caught:
         identify(tmp_path)
-    assert caught.value.code == "diffusers_layout"
+    assert caught.value.code == "component_missing"
 
 
 def test_an_unreadable_folder_config_leaves_the_structure(tmp_path):
