@@ -8,20 +8,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
 from golden import FOLDER, Golden, every_golden
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def _quantised(golden: Golden) -> bool:
-    names = golden.tensors("weights.") or golden.tensors("in.")
-    return any(name.endswith(".comfy_quant") for name in names)
-
-
-def _plain(golden: Golden) -> bool:
-    """Say whether a case's weights are bfloat16 throughout."""
-    return {tensor.dtype for tensor in golden.tensors("weights.").values()} == {torch.bfloat16}
 
 
 def _is(**values: str) -> Callable[[Golden], bool]:
@@ -48,20 +37,13 @@ NOT_BUILT: dict[str, Callable[[Golden], bool]] = {
     "na_attention": lambda golden: True,
     "neighborhood_attention": lambda golden: True,
     "tile_masks": _is(decoder="diffusion"),
-    # text: Gemma 4, quantised files, enhancement, durations
-    "gemma_text": lambda golden: (
-        golden.case["format"] not in ("hf_gemma3", "comfy_gemma3") or _quantised(golden)
-    ),
-    "text_conditioning": lambda golden: (
-        golden.case["format"] not in ("hf_gemma3", "comfy_gemma3") or _quantised(golden)
-    ),
+    # text: Gemma 4, enhancement, durations
+    "gemma_text": lambda golden: "gemma4" in golden.case["format"],
+    "text_conditioning": lambda golden: "gemma4" in golden.case["format"],
     "gemma_generate": lambda golden: True,
     "clean_response": lambda golden: True,
     "duration_head": lambda golden: True,
     "duration_frames": lambda golden: True,
-    # loading: quantised weights, and LoRAs that are more than pairs or on quantised bases
-    "dequant": lambda golden: True,
-    "lora_fuse": lambda golden: not (golden.case["format"] == "official" and _plain(golden)),
     # whole: 2.5 needs Gemma 4 and its split files
     "whole": lambda golden: _version(golden) == "2.5",
 }

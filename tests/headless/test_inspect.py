@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from checkpoint_files import derived
 from golden import FOLDER
 from ltx2_pack.headless.inspect import inspect_file, inspect_text
 from ltx2_pack.headless.tiny import write_tiny_models
@@ -44,13 +45,22 @@ def test_an_ic_lora_tells_its_factor(models):
 
 
 @pytest.mark.golden
-def test_a_quantised_file_says_that_it_cannot_be_loaded_and_what_can():
+def test_a_quantised_file_says_how_it_is_stored():
     facts = inspect_file(FILES / "checkpoints" / "ltx-2.3-22b-distilled-fp8.safetensors")
     assert facts["quant"]["layers"] == 34
     text = inspect_text(facts)
-    assert "cannot be loaded" in text
+    assert "cannot be loaded" not in text
     assert "34 layers as float8_e4m3fn" in text
-    assert "ltx-2.3-22b-distilled.safetensors" in text
+
+
+@pytest.mark.golden
+def test_a_format_nobody_knows_says_that_it_cannot_be_loaded(tmp_path):
+    source = next(FILES.rglob("*transformer-comfy-int8-convrot.safetensors"))
+    change = {"replace_comfy_quant": {"layer_regex": "to_q", "json": {"format": "int2_mine"}}}
+    path = derived(source, tmp_path / source.name, change)
+    text = inspect_text(inspect_file(path))
+    assert "cannot be loaded" in text
+    assert "int2_mine" in text
 
 
 def test_a_bad_file_raises_the_error_of_its_kind(tmp_path):

@@ -1,6 +1,7 @@
 """Every stage of the text room against recorded answers."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from golden import Golden, cases
 from ltx2_pack.ltx_core.checkpoint.keys import assign
 from ltx2_pack.ltx_core.checkpoint.part import place_on_cpu
 from ltx2_pack.ltx_core.checkpoint.section import Section
-from ltx2_pack.ltx_core.checkpoint.weights import open_weights
+from ltx2_pack.ltx_core.checkpoint.weights import Weights, open_weights
+from ltx2_pack.ltx_core.ops.quantized import quantized
 from ltx2_pack.ltx_core.ops.rope import RopeLayout, frequencies, rotary_table
 from ltx2_pack.ltx_core.text.config import GemmaConfig, Rope, normalisation_of
 from ltx2_pack.ltx_core.text.encoder import encode_prompts
@@ -22,14 +24,25 @@ from ltx2_pack.ltx_core.text.load import (
 )
 from ltx2_pack.ltx_core.text.tokenizer import read_tokenizer
 from ltx2_pack.ltx_core.transformer.feed_forward import ContextProjection
-from torch import Tensor
+from torch import Tensor, nn
 
 from .files import left_padded, lengths_of, section_of, valid, weights_in
 
 
 def is_gemma_3(golden: Golden) -> bool:
-    with_quantised = any(key.endswith("comfy_quant") for key in golden.tensors("weights."))
-    return golden.case["format"] in ("hf_gemma3", "comfy_gemma3") and not with_quantised
+    return golden.case["format"] in ("hf_gemma3", "comfy_gemma3", "gguf_gemma3")
+
+
+def gemma_weights(golden: Golden, folder: Path) -> Weights:
+    """A fixture's language model; a GGUF file is one, not tensors of one."""
+    if golden.case["format"] != "gguf_gemma3":
+        return weights_in(golden)
+    path = folder / "gemma.gguf"
+    path.write_bytes(golden.tensors("weights.")["gguf"].numpy().tobytes())
+    weights = open_weights(path)
+    # Its pattern of layers is not Gemma 3 12B's, and llama.cpp has no field for it.
+    weights.metadata["gemma_config"] = json.loads(golden.metadata["gemma_config"])
+    return weights
 
 
 @pytest.mark.parametrize("golden", cases("tokenize"))
@@ -42,11 +55,15 @@ def test_tokens_are_the_references(golden):
     golden.check("attention_mask", mask)
 
 
+@pytest.mark.parametrize("layers", [nn, quantized], ids=["plain", "packed"])
 @pytest.mark.parametrize("golden", cases("gemma_text", is_gemma_3))
-def test_gemma_yields_every_hidden_state(golden):
+def test_gemma_yields_every_hidden_state(golden, layers, tmp_path):
     ids, mask = (golden.tensors("in.")[name] for name in ("input_ids", "attention_mask"))
-    part = gemma_part(weights_in(golden))
+    weights = gemma_weights(golden, tmp_path)
+    part = gemma_part(weights, layers=layers)
     with torch.no_grad(), place_on_cpu(part) as gemma:
+        rests_packed = getattr(gemma.layers[0].mlp.up_proj, "packed", None) is not None
+        assert rests_packed == (weights.quantised and layers is quantized)
         embeddings = gemma.embed(part.weights["embed_tokens.weight"], valid(ids, mask).tolist())
         states = torch.stack([*gemma(embeddings, lengths_of(mask), ids.shape[1])])
     expected = golden.tensors("out.")["hidden_states"][:, mask.bool()]
@@ -125,7 +142,7 @@ def test_extractor_and_connectors_together(golden):
 @pytest.mark.parametrize("golden", cases("text_conditioning", is_gemma_3))
 def test_prompts_become_contexts(golden):
     weights = weights_in(golden)
-    encoder = text_encoder(weights, weights)
+    encoder = text_encoder(weights, weights, layers=quantized if weights.quantised else nn)
     length = golden.case["max_length"]
     contexts = encode_prompts(encoder, golden.case["prompts"], length=length)
     golden.check("video_context", torch.cat([context.video for context in contexts]))

@@ -165,11 +165,14 @@ def test_missing_connector_weights_are_named():
     assert error.code == "missing_weights" and name in str(error)
 
 
-@pytest.mark.parametrize("mark", ["comfy_quant", "weight_scale"])
-def test_quantised_layers_are_not_read_as_they_lie(mark):
+@pytest.mark.parametrize(
+    ("mark", "code"), [("comfy_quant", "quant_unsupported"), ("weight_scale", "scale_unused")]
+)
+def test_plain_layers_with_marks_of_quantised_ones_are_not_read_as_they_lie(mark, code):
     scaled = {f"model.layers.1.mlp.up_proj.{mark}": torch.tensor([3.0])}
-    error = refusal(tiny.with_tensors(tiny.gemma(), **scaled), tiny.checkpoint("2.3"))
-    assert error.code == "quant_unsupported" and "layers.1.mlp.up_proj" in str(error)
+    with pytest.raises(LTX2Error) as caught:
+        tiny.with_tensors(tiny.gemma(), **scaled)
+    assert caught.value.code == code and "layers.1.mlp.up_proj" in str(caught.value)
 
 
 def test_an_unknown_projection_is_refused():
