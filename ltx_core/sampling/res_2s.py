@@ -132,8 +132,8 @@ class Res2s:
 
 
 def _exact(tensor: Tensor) -> Tensor:
-    return tensor.to("cpu", torch.float64)
+    return tensor.cpu().to(torch.float64)  # in this order: the device may have no float64
 
 
 def _like(tensor: Tensor, state: Tensor) -> Tensor:
-    return tensor.to(state.device, state.dtype)
+    return tensor.to(state.dtype).to(state.device)

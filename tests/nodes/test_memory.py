@@ -86,7 +86,7 @@ def tensor_bytes() -> int:
     storages = {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
         for tensor in gc.get_objects()
-        if isinstance(tensor, Tensor) and tensor.device.type == "cpu"
+        if issubclass(type(tensor), Tensor) and tensor.device.type == "cpu"
     }
     return sum(storages.values())
 
@@ -162,7 +162,7 @@ class Watching(CancelAt):
             frames = {
                 tensor.untyped_storage().data_ptr(): tensor.shape[2]
                 for tensor in gc.get_objects()
-                if isinstance(tensor, Tensor)
+                if issubclass(type(tensor), Tensor)
                 and (tensor.ndim, tensor.shape[1:2], tensor.shape[-2:]) == (5, (3,), self.shape)
             }
             self.most = max(self.most, sum(frames.values()))
