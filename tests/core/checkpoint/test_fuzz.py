@@ -204,7 +204,8 @@ NUMBER = st.integers(0, 12) | st.integers(0, 2**32 - 1)
 LONG = st.integers(0, 64) | st.sampled_from([2**31, 2**40, 2**63, 2**64 - 1])
 WORD = st.sampled_from(
     ["a", "general.alignment", "general.architecture", "config", "model_version",
-     "token_embd.weight", "blk.0.attn_norm.weight", "comfy.gguf.orig_shape.a", "tokenizer.ggml.tokens", "a.weight"]
+     "token_embd.weight", "blk.0.attn_norm.weight", "comfy.gguf.orig_shape.a",
+     "tokenizer.ggml.tokens", "a.weight"]
 ) | st.text(max_size=6)  # fmt: skip
 FIELDS = st.builds(
     lambda name, value: text(name) + value,
