@@ -38,6 +38,8 @@ STORED_AS = {
 }  # fmt: skip
 #: Two numbers in each byte.
 HALVES = frozenset({"nvfp4", "convrot_w4a4", "asym_w4a8_int8"})
+#: What the columns of a weight come in.
+MULTIPLES = {"nvfp4": NVFP4_GROUP, "mxfp8": MXFP8_GROUP}
 #: Formats whose numbers always rest rotated, unless the layer says otherwise.
 ROTATED = frozenset({"convrot_w4a4", "asym_w4a8_int8"})
 #: Columns rotated together where a file does not say how many.
@@ -160,6 +162,11 @@ def _layer(source: str, entries: Entries, layer: str, options: Options) -> Packi
         raise unsupported(source, layer, f"{kind} in {entries[key].dtype}")
     stored = entries[key].shape
     shape = (*stored[:-1], 2 * stored[-1]) if kind in HALVES and stored else stored
+    if not kind.startswith("float8") and (len(shape) != 2 or shape[1] % MULTIPLES.get(kind, 1)):
+        raise LTX2Error(
+            f"{source} is damaged: {key} has shape {list(stored)}, which {kind} cannot have.",
+            needed="the complete file; download it again", code="shape_mismatch",
+        )  # fmt: skip
     keys = {"weight": key}
     for name in dict.fromkeys((*FORMATS[kind], *OPTIONAL)):
         if (spelling := scale_of(entries, layer, name)) is not None:
