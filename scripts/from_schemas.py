@@ -140,10 +140,24 @@ def written_files() -> dict[Path, str]:
     found = {
         ROOT / "locales" / "en" / "nodeDefs.json": _json(locale()),
         SNAPSHOT: _json(snapshot()),
+        ROOT / "web" / "js" / "lib" / "node_ids.js": folded(),
     }
     for node, schema in schemas().items():
         found[ROOT / "web" / "docs" / f"{node}.md"] = help_page(schema)
     return found
+
+
+def folded() -> str:
+    """Return the script that tells the browser which settings are rare."""
+    lines = [
+        f"  {json.dumps(node)}: {json.dumps(rare)},\n"
+        for node, schema in schemas().items()
+        if (rare := [entry.id for entry in schema.inputs if entry.is_widget and entry.advanced])
+    ]
+    return (
+        "/** Rare settings by node, made from the schemas: older servers do not tell them. */\n"
+        f"export const FOLDED = {{\n{''.join(lines)}}};\n"
+    )
 
 
 def _json(value: Any) -> str:

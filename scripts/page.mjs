@@ -3,9 +3,9 @@
  *
  * `node page.mjs JOB`: JOB is a JSON file with `library` (a folder with playwright-core in its
  * node_modules), `browser` (a Chromium), `url`, `pack` (the folder name the server knows us by),
- * `workflows` (name -> what the file holds), `help` (a node id, and words of its help page) and, to
- * take pictures instead of looking, `pictures` (each `name`, `file`, and `region`: left, top, width,
- * height in units of the graph).
+ * `workflows` (name -> what the file holds), `renderers` ("canvas", and "vue" where that is offered),
+ * `help` (a node id, and words of its help page) and, to take pictures instead of looking,
+ * `pictures` (each `name`, `file`, and `region`: left, top, width, height in units of the graph).
  */
 
 import { readFileSync } from "node:fs";
@@ -78,7 +78,9 @@ const graphOf = (page) =>
     const { app, LiteGraph } = window;
     const scale = app.canvas.ds.scale;
     const sizeOf = (node) => {
-      const element = LiteGraph.vueNodesMode && document.querySelector(`[data-node-id="${node.id}"]`);
+      const element = LiteGraph.vueNodesMode
+        ? document.querySelector(`[data-node-id="${node.id}"]`)
+        : null;
       if (!element) return [node.size[0], node.size[1] + LiteGraph.NODE_TITLE_HEIGHT];
       const { width, height } = element.getBoundingClientRect();
       return [width / scale, height / scale];
@@ -140,7 +142,7 @@ async function look(browser) {
   found.absent = await withoutFile(page);
   found.errors = page.errors.splice(0);
   await page.close();
-  await lookAtVue(browser, found);
+  if (job.renderers.includes("vue")) await lookAtVue(browser, found);
   return found;
 }
 
@@ -158,12 +160,10 @@ async function withoutFile(page) {
 
 async function lookAtVue(browser, found) {
   const page = await opened(browser, { "Comfy.VueNodes.Enabled": true });
-  if (await page.evaluate(() => window.LiteGraph.vueNodesMode)) {
-    page.errors.length = 0;
-    for (const [name, graph] of Object.entries(job.workflows)) {
-      await load(page, graph, name);
-      found.vue[name] = { ...(await graphOf(page)), errors: page.errors.splice(0) };
-    }
+  page.errors.length = 0;
+  for (const [name, graph] of Object.entries(job.workflows)) {
+    await load(page, graph, name);
+    found.vue[name] = { ...(await graphOf(page)), errors: page.errors.splice(0) };
   }
   await page.request.post(`${job.url}/api/settings`, { data: { "Comfy.VueNodes.Enabled": false } });
   await page.close();

@@ -20,20 +20,11 @@ def test_only_the_two_public_modules_of_the_frontend_are_imported(path: Path):
         assert ours or name in FRONTEND
 
 
-def test_every_rare_setting_is_folded_away():
+def test_every_node_id_is_a_node():
     text = (ROOT / "web" / "js" / "lib" / "node_ids.js").read_text("utf-8")
-    table = text.split("FOLDED = {", 1)[1].split("};", 1)[0]
-    named = {
-        node: re.findall(r'"(\w+)"', names)
-        for node, names in re.findall(r"(\w+): \[(.*?)\]", table, re.S)
-    }
-    rare = {
-        schema.node_id: names
-        for schema in (node.define_schema() for node in all_nodes())
-        if (names := [entry.id for entry in schema.inputs if entry.is_widget and entry.advanced])
-    }
-    assert rare
-    assert named == rare
+    named = re.findall(r'"(LTX2\w+)"', text)
+    assert named
+    assert set(named) <= {node.define_schema().node_id for node in all_nodes()}
 
 
 def test_every_extension_has_its_own_name():
