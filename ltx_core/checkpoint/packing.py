@@ -58,6 +58,8 @@ PLAIN_TYPES = frozenset({"F32", "F16", "BF16"})
 GGUF_TYPES = {
     kind.name: number for number, kind in gguf_blocks.TYPES.items() if kind.name not in PLAIN_TYPES
 }
+#: The exponent of mxfp8 that stands for NaN.
+NO_POWER = 255
 #: Scales up to this many bytes are looked at when a file is opened, larger ones when they are read.
 SMALL = 1 << 16
 
@@ -78,7 +80,7 @@ class Packing:
         stored = {name: tensor(key) for name, key in self.keys.items()}
         for name, key in self.keys.items():
             if name != "weight":
-                check_finite(source, key, stored[name])
+                check_finite(source, self.format, key, stored[name])
         return Packed(self.format, self.shape, stored, self.group, self.gguf_type)
 
 
@@ -112,16 +114,15 @@ def packings_of(
     return found, frozenset(beside - found.keys())
 
 
-def check_finite(source: str, key: str, scale: Tensor) -> None:
-    """Refuse a scale that is NaN or infinite: everything it touches would be."""
-    if scale.dtype == torch.uint8 or scale.element_size() == 1:
-        # Bytes are powers of two (mxfp8) or E4M3 numbers (nvfp4); 255 is NaN in both.
-        bad = scale.view(torch.uint8) == 255
-        if scale.dtype == torch.float8_e4m3fn:
-            bad = ~torch.isfinite(widened(scale))
-        good = not bad.any()
+def check_finite(source: str, kind: str, key: str, scale: Tensor) -> None:
+    """Refuse a scale that is NaN or infinite: everything it touches would be.
+
+    `kind` is the format, by which bytes are known for what they are.
+    """
+    if kind == "mxfp8":
+        good = not (scale.view(torch.uint8) == NO_POWER).any()
     else:
-        good = bool(torch.isfinite(scale).all())
+        good = bool(torch.isfinite(widened(scale)).all())
     if not good:
         raise LTX2Error(
             f"{source} is damaged: {key} is not a finite number.",
@@ -136,7 +137,7 @@ def check_small_scales(
     for packing in packings.values():
         for name, key in packing.keys.items():
             if name != "weight" and entries[key].bytes <= SMALL:
-                check_finite(source, key, tensor(key))
+                check_finite(source, packing.format, key, tensor(key))
 
 
 def unsupported(source: str, layer: str, found: str) -> LTX2Error:
