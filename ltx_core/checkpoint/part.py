@@ -87,10 +87,11 @@ class Part(Generic[Network]):
             if isinstance(weight, Packed):
                 packed[name] = weight
                 # The parameter has no storage; it tells shape and dtype.
-                weight = torch.empty(shape, dtype=wanted[1], device="meta")
-            state[name] = weight if wanted[1] is None else _held(weight, wanted[1])
+                state[name] = torch.empty(shape, dtype=wanted[1], device="meta")
+            else:
+                state[name] = weight if wanted[1] is None else _held(weight, wanted[1])
             del weight  # what was read is gone before the next is
-            sound.add(name, state[name])
+            sound.add(name, packed.get(name, state[name]))
         try:
             sound.finish(self.source)
             assign(self.network, state, source=self.source)

@@ -6,12 +6,16 @@ import torch
 from torch import Tensor
 
 from ..errors import LTX2Error
+from ..ops.packed import Packed
 
 log = logging.getLogger(__name__)
 
 #: Where smallest and largest are found in one pass, and a NaN among the numbers is both.
 ONE_PASS = frozenset({"cpu", "cuda"})
 NUMBERS = frozenset({torch.float16, torch.bfloat16, torch.float32})
+#: Bits of a float8 code without its sign; the first of them that is NaN or infinite.
+SIZE_BITS = 0x7F
+NO_NUMBER = {torch.float8_e4m3fn: 0x7F, torch.float8_e5m2: 0x7C}
 
 
 class Soundness:
@@ -26,13 +30,18 @@ class Soundness:
         self._names: list[str] = []
         self._extremes: list[Tensor] = []  # each [2], float32
 
-    def add(self, name: str, weight: Tensor) -> None:
-        """Look at one weight; one that is packed or has no storage here is none of ours."""
-        if weight.dtype not in NUMBERS or weight.is_meta or not weight.numel():
+    def add(self, name: str, weight: Tensor | Packed) -> None:
+        """Look at one weight; of a packed one at codes or scales that can be no numbers."""
+        if isinstance(weight, Packed):
+            extremes, ndim = _packed_extremes(weight), len(weight.shape)
+        elif weight.dtype not in NUMBERS or weight.is_meta or not weight.numel():
             return
-        self._names.append(name)
-        self._matrices.append(weight.ndim > 1)
-        self._extremes.append(_extremes(weight))
+        else:
+            extremes, ndim = _extremes(weight), weight.ndim
+        if extremes is not None:
+            self._names.append(name)
+            self._matrices.append(ndim > 1)
+            self._extremes.append(extremes)
 
     def finish(self, source: str) -> None:
         """Refuse weights that are not finite (`not_finite`); warn of zeros. `source`: the file."""
@@ -60,6 +69,18 @@ def _extremes(weight: Tensor) -> Tensor:
     numbers = weight.detach()
     finite = torch.where(numbers.isfinite().all(), 1.0, float("nan"))
     return torch.stack((finite * numbers.any().float(),) * 2)
+
+
+def _packed_extremes(packed: Packed) -> Tensor | None:
+    """Return two numbers [2] that are NaN where the weight has some; None if it cannot have."""
+    codes, scale = packed.tensors["weight"], packed.tensors.get("weight_scale")
+    if codes.dtype in NO_NUMBER and codes.numel():
+        largest = (codes.view(torch.uint8) & SIZE_BITS).amax().float()
+        nothing = torch.full_like(largest, float("nan"))
+        return torch.where(largest < NO_NUMBER[codes.dtype], largest, nothing).expand(2)
+    if scale is not None and scale.dtype in NUMBERS and scale.numel():
+        return _extremes(scale)
+    return None
 
 
 def _some(names: list[str]) -> str:

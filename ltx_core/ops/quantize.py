@@ -13,7 +13,7 @@ def float8(weight: Tensor) -> Packed:
     """Return a weight [N, K] as E4M3 with one scale: its largest number becomes 448."""
     values = weight.float()
     largest = values.abs().amax()
-    scale = torch.where(largest > 0, largest / E4M3_MAX, torch.ones_like(largest))
+    scale = torch.where(largest == 0, torch.ones_like(largest), largest / E4M3_MAX)
     return Packed(
         "float8_e4m3fn",
         tuple(weight.shape),
@@ -25,7 +25,7 @@ def int8(weight: Tensor) -> Packed:
     """Return a weight [N, K] as I8 with a scale per row: a row's largest number becomes 127."""
     values = weight.float()
     largest = values.abs().amax(1, keepdim=True)  # [N, 1]
-    scale = torch.where(largest > 0, largest / INT8_MAX, torch.ones_like(largest))
+    scale = torch.where(largest == 0, torch.ones_like(largest), largest / INT8_MAX)
     codes = (values / scale).round().to(torch.int8)
     return Packed("int8_tensorwise", tuple(weight.shape), {"weight": codes, "weight_scale": scale})
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from checkpoint_files import tensors_of
 from live_bytes import LiveBytes
 from ltx2_pack.ltx_core.checkpoint.lora import Lora, LoraUse, fused
 from ltx2_pack.ltx_core.checkpoint.lora_changes import Difference, Dora, LoraPair
@@ -237,6 +238,34 @@ def test_a_lora_on_held_weights_stays_beside_them(plain_file: Path):
     assert layer(part).branch is not None
     assert before is not None and after is not None
     assert torch.equal(before.tensors["weight"].float(), after.tensors["weight"].float())
+
+
+@pytest.mark.parametrize("code", [0x7F, 0xFF])
+def test_a_float8_weight_that_is_no_number_is_named(plain_file: Path, tmp_path: Path, code: int):
+    source = quantised(plain_file, tmp_path / "fp8.safetensors", "fp8_scaled")
+    tensors, metadata = tensors_of(source)
+    tensors[f"{PREFIX}{LAYER}.weight"].view(torch.uint8)[3, 5] = code
+    save_file(tensors, tmp_path / "damaged.safetensors", metadata)
+    part = transformer_part(open_weights(tmp_path / "damaged.safetensors"), layers=quantized)
+    with pytest.raises(LTX2Error, match=rf"damaged\.safetensors.*{LAYER}\.weight") as caught:
+        part.lay_out(CPU, dtype=torch.bfloat16)
+    assert caught.value.code == "not_finite"
+    assert part.device is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("hold", [Hold.FP8, Hold.INT8])
+def test_a_plain_weight_that_is_no_number_is_named_before_it_is_held(
+    plain_file: Path, tmp_path: Path, hold: Hold, value: float
+):
+    tensors, metadata = tensors_of(plain_file)
+    tensors[f"{PREFIX}{LAYER}.weight"][3, 5] = value
+    save_file(tensors, tmp_path / "damaged.safetensors", metadata)
+    weights = open_weights(tmp_path / "damaged.safetensors")
+    part = transformer_part(weights, layers=quantized, hold=hold)
+    with pytest.raises(LTX2Error, match=rf"damaged\.safetensors.*{LAYER}\.weight") as caught:
+        part.lay_out(CPU, dtype=torch.bfloat16)
+    assert caught.value.code == "not_finite"
 
 
 def test_padding_is_cut_off_where_the_model_is_narrower(tmp_path: Path):
