@@ -10,9 +10,13 @@ import torch
 from checkpoint_files import tensors_of
 from golden import FOLDER
 from ltx2_pack.ltx_core.checkpoint.header import parse_metadata
+from ltx2_pack.ltx_core.checkpoint.section import Section
 from ltx2_pack.ltx_core.checkpoint.weights import Weights, open_weights, weights_of
 from ltx2_pack.ltx_core.errors import LTX2Error
 from ltx2_pack.ltx_core.ops.quantize import float8, int8
+from ltx2_pack.ltx_core.ops.quantized import Linear, quantized
+from ltx2_pack.ltx_core.text.load import connectors_part
+from ltx2_pack.ltx_core.transformer.load import transformer_part
 from quantised_files import blob, int8_convrot, nvfp4
 from safetensors.torch import save_file
 from torch import Tensor
@@ -69,6 +73,42 @@ def test_what_lies_beside_weights_is_no_key(name: str):
     for key in packed:
         assert weights[key].shape == weights.shape(key)
         assert weights.packed(key).bytes == weights.packing(key).bytes
+
+
+MODELS = [name for name in QUANTISED if "transformer" in EXPECTED[name]["components"]]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", MODELS)
+def test_the_transformer_of_a_published_layout_rests_packed(name: str, caplog: Any):
+    weights = open_weights(FILES / name)
+    part = transformer_part(weights, layers=quantized)
+    with caplog.at_level(logging.WARNING, logger="ltx2_pack"):
+        network = part.lay_out(torch.device("cpu"), dtype=torch.float32)
+    assert "unknown" not in caplog.text
+    layers = {f"{n}.weight": m for n, m in network.named_modules() if isinstance(m, Linear)}
+    packed = {name for name, layer in layers.items() if layer.packed is not None}
+    assert packed == {name for name in part.weights if part.weights.packing(name) is not None} - {
+        "keyframes_abs_pos_embedding"
+    }
+    for name, tensor in network.state_dict().items():
+        assert tensor.is_meta == (name in packed)
+        assert tensor.dtype == torch.float32
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    "name", [name for name in MODELS if "connectors" in EXPECTED[name]["components"]]
+)
+def test_connectors_rest_as_their_file_has_them(name: str):
+    weights = open_weights(FILES / name)
+    section = weights.section("transformer")
+    named = None if section is None else Section("transformer", section)
+    part = connectors_part(weights, named, layers=quantized)
+    network = part.lay_out(torch.device("cpu"), dtype=torch.float32)
+    packed = sum(isinstance(m, Linear) and m.packed is not None for m in network.modules())
+    assert packed == sum(part.weights.packing(name) is not None for name in part.weights)
+    assert (packed > 0) == name.endswith(("convrot.safetensors", ".gguf"))
 
 
 def fp8(layer: str = "a", **changes: Tensor | None) -> dict[str, Tensor]:
