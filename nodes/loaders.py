@@ -1,13 +1,13 @@
 """Which files make the model."""
 
-from pathlib import Path
 from typing import Any
 
 from ..ltx_core.checkpoint.lora import LoraUse
 from ..ltx_core.sampling import bundle as core
 from ..ltx_core.transformer.held import Hold
-from . import choices
+from . import gather
 from .choices import AUTO, NONE, choice, problem, state
+from .gather import gathered, text_files
 from .host import files
 from .host.api import ADVANCED, also_called, io
 from .host.progress import check
@@ -109,15 +109,15 @@ class LTX2Load(io.ComfyNode):
         hold_weights: str = AS_IN_FILE,
         memory_budget: int = 0,
     ) -> io.NodeOutput:
-        model = core.load_model(files.find("checkpoint", unet_name), check, Hold(hold_weights))
-        text = core.load_text(files.find("text_encoder", clip_name), model, check)
-        scaler = choices.upscaler(upscale_model, model.generation)
-        lora = choices.distilled_lora(distilled_lora, model.generation)
+        found = gathered(unet_name, clip_name, video_vae, audio_vae, upscale_model, distilled_lora)
+        found.check()
+        model = core.load_model(found.model, check, Hold(hold_weights))
+        scaler, lora = found.upscaler, found.distilled_lora
         models = core.Bundle(
             model=model,
-            text=text,
-            video_vae=core.load_video_vae(_or_own("video_vae", video_vae, model), check),
-            audio_vae=core.load_audio_vae(_or_own("audio_vae", audio_vae, model), check),
+            text=core.load_text(found.text_encoder, model, check, extras=found.text_parts),
+            video_vae=core.load_video_vae(found.video_vae, check),
+            audio_vae=core.load_audio_vae(found.audio_vae, check),
             upscaler=None if scaler is None else core.load_upscaler(scaler, check),
             distilled_lora=None if lora is None else core.load_lora(lora),
             memory_budget=memory_budget * 10**9,
@@ -134,13 +134,23 @@ class LTX2Load(io.ComfyNode):
         upscale_model: Any = None,
         distilled_lora: Any = None,
     ) -> bool | str:
-        return problem(
+        said = problem(
             unet_name=("checkpoint", unet_name),
             clip_name=("text_encoder", clip_name),
             video_vae=("video_vae", video_vae, AUTO),
             audio_vae=("audio_vae", audio_vae, AUTO),
             upscale_model=("latent_upscaler", upscale_model, AUTO),
             distilled_lora=("lora", distilled_lora, AUTO, NONE),
+        )
+        if said is not True:
+            return said
+        return gather.problem(
+            unet_name=unet_name,
+            clip_name=clip_name,
+            video_vae=video_vae,
+            audio_vae=audio_vae,
+            upscale_model=upscale_model,
+            distilled_lora=distilled_lora,
         )
 
     @classmethod
@@ -157,8 +167,9 @@ class LTX2Load(io.ComfyNode):
         return state(
             unet_name=("checkpoint", unet_name),
             clip_name=("text_encoder", clip_name),
-            video_vae=("video_vae", None if video_vae == AUTO else video_vae),
-            audio_vae=("audio_vae", None if audio_vae == AUTO else audio_vae),
+            text_parts=("text_encoder_extras", AUTO, AUTO),
+            video_vae=("video_vae", video_vae, AUTO),
+            audio_vae=("audio_vae", audio_vae, AUTO),
             upscale_model=("latent_upscaler", upscale_model, AUTO),
             distilled_lora=("lora", None if distilled_lora == NONE else distilled_lora, AUTO),
         )
@@ -168,11 +179,6 @@ def _told_bundle(models: core.Bundle) -> io.NodeOutput:
     warnings = models.check()
     lines = [*warnings, *models.lines()]
     return io.NodeOutput(models, ui=told(*lines, files=models.sources(), notices=warnings))
-
-
-def _or_own(role: str, name: str, model: core.Model) -> Path:
-    """Find a file, or take the model's own."""
-    return model.path if name == AUTO else files.find(role, name)
 
 
 class LTX2LoadModel(io.ComfyNode):
@@ -230,6 +236,15 @@ class LTX2LoadTextEncoder(io.ComfyNode):
                     options=choice("text_encoder"),
                     tooltip="Gemma 3 12B, from models/text_encoders: a file or a folder.",
                 ),
+                io.Combo.Input(
+                    "text_parts",
+                    options=choice("text_encoder_extras", AUTO),
+                    default=AUTO,
+                    optional=True,
+                    tooltip="Text connectors and projection, where the model's file lacks them. "
+                    "Auto looks in the text encoder's file, then takes the only one that fits.",
+                    **ADVANCED,
+                ),
             ],
             outputs=[
                 TextEncoderSocket.Output(display_name="text_encoder", tooltip="To Encode Prompt.")
@@ -237,16 +252,26 @@ class LTX2LoadTextEncoder(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: core.Model, clip_name: str) -> io.NodeOutput:
-        return io.NodeOutput(core.load_text(files.find("text_encoder", clip_name), model, check))
+    def execute(cls, model: core.Model, clip_name: str, text_parts: str = AUTO) -> io.NodeOutput:
+        path = files.find("text_encoder", clip_name)
+        extras = text_files(text_parts, model.path, path)
+        text = core.load_text(path, model, check, extras=extras)
+        sources = ", ".join([text.facts.name, *(file.name for file in text.extras)])
+        return io.NodeOutput(text, ui=told(f"text encoder: {sources}"))
 
     @classmethod
-    def validate_inputs(cls, clip_name: Any = None) -> bool | str:
-        return problem(clip_name=("text_encoder", clip_name))
+    def validate_inputs(cls, clip_name: Any = None, text_parts: Any = AUTO) -> bool | str:
+        return problem(
+            clip_name=("text_encoder", clip_name),
+            text_parts=("text_encoder_extras", text_parts, AUTO),
+        )
 
     @classmethod
-    def fingerprint_inputs(cls, clip_name: Any = None, **_: Any) -> Any:
-        return state(clip_name=("text_encoder", clip_name))
+    def fingerprint_inputs(cls, clip_name: Any = None, text_parts: Any = AUTO, **_: Any) -> Any:
+        return state(
+            clip_name=("text_encoder", clip_name),
+            text_parts=("text_encoder_extras", text_parts, AUTO),
+        )
 
 
 class LTX2LoadVideoVAE(io.ComfyNode):

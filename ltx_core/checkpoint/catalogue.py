@@ -4,7 +4,7 @@ Sizes in GB (10^9 bytes). Links are plain downloads; files of a gated repository
 accepted on its page first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .facts import COMPONENTS, FileFacts, covers
@@ -23,6 +23,8 @@ class PublishedFile:
     subfolder: str = ""  # inside the repository
     quantised: bool = False
     gated: bool = False
+    #: What a file of `text_encoder_extras` holds; other roles say it.
+    parts: tuple[str, ...] = ()
 
     @property
     def link(self) -> str:
@@ -45,6 +47,7 @@ def _files(
     subfolder: str = "",
     quantised: bool = False,
     gated: bool = False,
+    parts: tuple[str, ...] = (),
 ) -> tuple[PublishedFile, ...]:
     return tuple(
         PublishedFile(
@@ -57,6 +60,7 @@ def _files(
             subfolder=subfolder,
             quantised=quantised,
             gated=gated,
+            parts=parts,
         )
         for stem, gigabytes in sizes
     )
@@ -65,6 +69,8 @@ def _files(
 _LTX20, _LTX23, _LTX25 = "Lightricks/LTX-2", "Lightricks/LTX-2.3", "Lightricks/LTX-2.5"
 _COMFY, _SPLIT = "Comfy-Org/ltx-2", "split_files/text_encoders/"
 _UPSCALERS = "latent_upscale_models"
+#: Single parts of 2.0 and 2.3, for people who have the transformer alone. Sizes computed.
+_PARTS20, _PARTS23 = "Kijai/LTXV2_comfy", "Kijai/LTX2.3_comfy"
 
 #: In each role and generation the recommended file stands first.
 CATALOGUE: Sequence[PublishedFile] = (
@@ -92,6 +98,19 @@ CATALOGUE: Sequence[PublishedFile] = (
     *_files(_LTX23, "2.3", _UPSCALERS, "latent_upscaler",
         ("ltx-2.3-spatial-upscaler-x2-1.1", 0.996), ("ltx-2.3-spatial-upscaler-x2-1.0", 0.996),
         ("ltx-2.3-spatial-upscaler-x1.5-1.0", 1.09), ("ltx-2.3-temporal-upscaler-x2-1.0", 0.262)),
+    # single parts of both
+    *_files(_PARTS20, "2.0", "text_encoders", "text_encoder_extras",
+        ("ltx-2-19b-embeddings_connector_dev_bf16", 2.86),
+        ("ltx-2-19b-embeddings_connector_distill_bf16", 2.86),
+        parts=("connectors", "text_projection"), subfolder="text_encoders/"),
+    *_files(_PARTS20, "2.0", "vae", "video_vae", ("LTX2_video_vae_bf16", 2.45), subfolder="VAE/"),
+    *_files(_PARTS20, "2.0", "vae", "audio_vae", ("LTX2_audio_vae_bf16", 0.218), subfolder="VAE/"),
+    *_files(_PARTS23, "2.3", "text_encoders", "text_encoder_extras",
+        ("ltx-2.3_text_projection_bf16", 2.31), parts=("text_projection",),
+        subfolder="text_encoders/"),
+    *_files(_PARTS23, "2.3", "vae", "video_vae", ("LTX23_video_vae_bf16", 1.45), subfolder="vae/"),
+    *_files(_PARTS23, "2.3", "vae", "audio_vae", ("LTX23_audio_vae_bf16", 0.365),
+        subfolder="vae/"),
     # the text encoder of both
     *_files(_COMFY, "2.0-2.3", "text_encoders", "text_encoder",
         ("gemma_3_12B_it", 24.4), subfolder=_SPLIT),
@@ -160,6 +179,17 @@ BRINGS = {
 SINGLE_FILE = ("2.0", "2.3")
 
 
+def bringing(part: str, generation: str) -> PublishedFile | None:
+    """Return the smallest published file that brings one part to a model of a generation."""
+    for file in CATALOGUE:
+        if covers(file.generation, generation) and not file.quantised:
+            holds = file.parts or tuple(p for p, role in BRINGS.items() if role == file.role)
+            if part in holds and file.role not in ("checkpoint", "transformer"):
+                return file
+    role = "checkpoint" if generation in SINGLE_FILE else BRINGS.get(part, part)
+    return published(role, generation)
+
+
 def still_needs(facts: FileFacts) -> list[str]:
     """Say what a file needs beside it, one sentence per file, the necessary ones first.
 
@@ -169,20 +199,23 @@ def still_needs(facts: FileFacts) -> list[str]:
     if generation is None:
         return []
     model = "checkpoint" if generation in SINGLE_FILE else "transformer"
-    if facts.role not in ("checkpoint", "transformer", "text_encoder"):
-        return _sentences({model: ["model it belongs to"]}, generation)
-    wanted: dict[str, list[str]] = {}
+    if facts.role not in ("checkpoint", "transformer"):
+        return [f"For the model it belongs to: {published(model, generation)}"]
+    wanted: dict[PublishedFile, list[str]] = {}
+
+    def want(file: PublishedFile | None, why: str) -> None:
+        if file is not None:
+            wanted.setdefault(file, []).append(why)
+
     for part in BRINGS:
         if part not in facts.components:
-            role = "checkpoint" if generation in SINGLE_FILE else BRINGS[part]
-            wanted.setdefault(role, []).append(COMPONENTS[part])
+            want(bringing(part, generation), COMPONENTS[part])
     if not any(name.startswith("gemma") for name in facts.components):
-        wanted.setdefault("text_encoder", []).append("language model")
-    if facts.role != "text_encoder":
-        wanted["latent_upscaler"] = ["second stage (spatial upscaler)"]
-        if "distilled" not in facts.name.lower():
-            wanted["lora"] = ["second stage and few steps (distilled LoRA)"]
-    return _sentences(wanted, generation)
+        want(published("text_encoder", generation), "language model")
+    want(published("latent_upscaler", generation), "second stage (spatial upscaler)")
+    if "distilled" not in facts.name.lower():
+        want(published("lora", generation), "second stage and few steps (distilled LoRA)")
+    return [f"For the {', '.join(why)}: {file}" for file, why in wanted.items()]
 
 
 def _one_generation(facts: FileFacts) -> str | None:
@@ -191,8 +224,3 @@ def _one_generation(facts: FileFacts) -> str | None:
         return None
     order = ("2.3", "2.5", "2.0")
     return next((g for g in order if covers(facts.version, g)), None)
-
-
-def _sentences(wanted: Mapping[str, Sequence[str]], generation: str) -> list[str]:
-    found = [(why, published(role, generation)) for role, why in wanted.items()]
-    return [f"For the {', '.join(why)}: {file}" for why, file in found if file is not None]

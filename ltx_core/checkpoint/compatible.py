@@ -9,7 +9,7 @@ and `scale_missing`; between files `gemma_version_mismatch`, `gemma_wrong_size`,
 from collections.abc import Sequence
 
 from ..errors import LTX2Error
-from .catalogue import BRINGS, SINGLE_FILE, by_name, published
+from .catalogue import BRINGS, bringing, by_name, published
 from .facts import COMPONENTS, ROLES, FileFacts, covers
 from .lora_file import incomplete
 from .packing import scale_missing, unsupported
@@ -32,6 +32,9 @@ def check_role(facts: FileFacts, wanted: str) -> None:
         if facts.role not in ("checkpoint", "transformer"):
             raise _wrong_role(facts, wanted)
         _check_components(facts, WHOLE)
+    elif wanted == "text_encoder_extras":
+        if not {"connectors", "text_projection"} & {*facts.components}:
+            raise _wrong_role(facts, wanted)
     elif wanted in COMPONENTS and facts.role in ("checkpoint", "transformer"):
         _check_components(facts, (wanted,))
     elif wanted not in facts.components:
@@ -64,7 +67,7 @@ def check_together(
     *,
     transformer: FileFacts,
     text_encoder: FileFacts | None = None,
-    extras: FileFacts | None = None,
+    extras: Sequence[FileFacts] = (),
     video_vae: FileFacts | None = None,
     audio_vae: FileFacts | None = None,
     latent_upscaler: FileFacts | None = None,
@@ -72,13 +75,21 @@ def check_together(
 ) -> list[str]:
     """Refuse files that do not belong together; return sentences to warn with.
 
-    `extras` is a file with connectors or text projection where the transformer's lacks them.
+    `extras` are files with connectors or text projection where the transformer's lacks them.
     An upscaler without a stated version cannot be told apart from another generation's.
     """
     warnings = []
     if text_encoder is not None:
-        warnings += _check_gemma(transformer, text_encoder)
+        warnings += check_gemma(transformer, text_encoder)
         _check_text_parts(transformer, text_encoder, extras)
+    for file in extras:
+        if not covers(file.version, transformer.version):
+            raise LTX2Error(
+                f"{file.name} is of LTX-{file.version}, {transformer.name} of "
+                f"LTX-{transformer.version}: they do not work together.",
+                needed=f"{ROLES['text_encoder_extras'][0]} of LTX-{transformer.version}",
+                where="models/text_encoders", code="generation_mismatch",
+            )  # fmt: skip
     for other in (video_vae, audio_vae, latent_upscaler):
         if other is not None and other.path != transformer.path:
             check_latents(transformer.name, transformer.version, other)
@@ -92,8 +103,7 @@ def check_together(
 def _check_components(facts: FileFacts, wanted: Sequence[str]) -> None:
     lacking = [part for part in wanted if part not in facts.components]
     if lacking:
-        roles = dict.fromkeys(BRINGS.get(part, part) for part in lacking)
-        files = [_published_with(role, facts.version) for role in roles]
+        files = [_published_with(part, facts.version) for part in lacking]
         raise _refuse(
             facts, f"has no {' and no '.join(COMPONENTS[part] for part in lacking)}",
             "; ".join(dict.fromkeys(filter(None, files))) or "a file that holds it",
@@ -101,10 +111,11 @@ def _check_components(facts: FileFacts, wanted: Sequence[str]) -> None:
         )  # fmt: skip
 
 
-def _published_with(role: str, version: str | None) -> str:
-    """Name the file of a generation that brings what a file of `role` would."""
-    single = role in BRINGS.values() and any(covers(version, one) for one in SINGLE_FILE)
-    file = published("checkpoint" if single else role, version) if version else None
+def _published_with(part: str, version: str | None) -> str:
+    """Name the published file that brings a part to a model of a generation, or of a range."""
+    order = ("2.3", "2.5", "2.0")
+    generation = next((one for one in order if version and covers(version, one)), None)
+    file = bringing(part, generation) if generation else None
     return str(file) if file else ""
 
 
@@ -163,8 +174,8 @@ def _check_lora(facts: FileFacts) -> None:
         )  # fmt: skip
 
 
-def _check_gemma(transformer: FileFacts, encoder: FileFacts) -> list[str]:
-    """Compare the language model with the one the transformer was trained with."""
+def check_gemma(transformer: FileFacts, encoder: FileFacts) -> list[str]:
+    """Compare the language model with the one the transformer was trained with; return warnings."""
     is_four = "gemma4" in encoder.components
     needs_four = transformer.version is not None and covers(transformer.version, "2.5")
     wanted = transformer.gemma_version or (GEMMA_4 if needs_four else GEMMA_3)
@@ -190,16 +201,18 @@ def _published_text_encoder(version: str | None) -> str:
     return str(file) if file else "the text encoder of the same generation"
 
 
-def _check_text_parts(transformer: FileFacts, encoder: FileFacts, extras: FileFacts | None) -> None:
+def _check_text_parts(
+    transformer: FileFacts, encoder: FileFacts, extras: Sequence[FileFacts]
+) -> None:
     """Someone must bring connectors and projection, the latter of the language model's width."""
-    files = [file for file in (transformer, encoder, extras) if file is not None]
+    files = (transformer, *extras, encoder)
     for part in ("connectors", "text_projection"):
         if not any(part in file.components for file in files):
             raise LTX2Error(
                 f"Neither {' nor '.join(file.name for file in files)} has the {COMPONENTS[part]}.",
-                needed=_published_with(BRINGS[part], transformer.version)
+                needed=_published_with(part, transformer.version)
                 or f"a file with the {COMPONENTS[part]}",
-                where="models/checkpoints", code="component_missing",
+                where="models/text_encoders or models/checkpoints", code="component_missing",
             )  # fmt: skip
     inputs = next((f.projection_inputs for f in files if f.projection_inputs is not None), None)
     if inputs is None or encoder.language_width is None or encoder.layers is None:

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
+from threading import Lock
 
 from ..errors import LTX2Error
 from .facts import FileFacts
@@ -17,6 +18,7 @@ class FactsCache:
 
     def __init__(self, limit: int = 4096) -> None:
         self._limit = limit
+        self._lock = Lock()  # a server lists files beside a run
         self._known: OrderedDict[Path, tuple[Stamp, FileFacts | LTX2Error]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -32,13 +34,15 @@ class FactsCache:
     def look(self, path: Path) -> FileFacts | LTX2Error:
         """Return what a file is, or why that cannot be told."""
         now = stamp(path)
-        known = self._known.get(path)
+        with self._lock:
+            known = self._known.get(path)
         if known is None or known[0] != now:
             known = (now, _identified(path))
+        with self._lock:
             self._known[path] = known
-        self._known.move_to_end(path)
-        while len(self._known) > self._limit:
-            self._known.popitem(last=False)
+            self._known.move_to_end(path)
+            while len(self._known) > self._limit:
+                self._known.popitem(last=False)
         return known[1]
 
     def listing(self, paths: Iterable[Path]) -> dict[Path, FileFacts | LTX2Error]:
@@ -47,7 +51,8 @@ class FactsCache:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._known.clear()
+        with self._lock:
+            self._known.clear()
 
 
 def _identified(path: Path) -> FileFacts | LTX2Error:
@@ -58,10 +63,17 @@ def _identified(path: Path) -> FileFacts | LTX2Error:
 
 
 def stamp(path: Path) -> Stamp:
-    """Return what changes when a file, or a file right inside a folder, changes."""
+    """Return what changes when a file, or a file in a folder or its sub-folders, changes."""
     try:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        found = [(str(file), file.stat()) for file in files]
+        found = [(str(file), file.stat()) for file in _files(path)]
     except OSError:
         return ()
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in found)
+
+
+def _files(path: Path) -> list[Path]:
+    """Return a file, or what lies in a folder: a diffusers folder is two levels deep."""
+    if not path.is_dir():
+        return [path]
+    inside = sorted(path.iterdir())
+    return [*inside, *(file for one in inside if one.is_dir() for file in sorted(one.iterdir()))]

@@ -1,6 +1,6 @@
 """Everything one generation needs, loaded from files and checked against each other."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..audio_vae.load import audio_decoder_part, audio_encoder_part, vocoder_part
 from ..checkpoint.compatible import check_together, lora_warnings, require
 from ..checkpoint.facts import FileFacts
+from ..checkpoint.folders import tokenizer_folder
 from ..checkpoint.identify import identify
 from ..checkpoint.lora import Lora, LoraMatch, LoraUse, match
 from ..checkpoint.lora_file import read_lora
@@ -82,6 +83,8 @@ class Text:
 
     encoder: TextEncoder
     facts: FileFacts
+    #: Files that brought connectors or projection, where the model's own lacks them.
+    extras: tuple[FileFacts, ...] = ()
     cache: ContextCache = field(default_factory=ContextCache)
 
 
@@ -190,6 +193,7 @@ class Bundle:
         return check_together(
             transformer=self.model.facts,
             text_encoder=self.text.facts,
+            extras=self.text.extras,
             video_vae=self.video_vae.facts,
             audio_vae=self.audio_vae.facts,
             latent_upscaler=None if self.upscaler is None else self.upscaler.facts,
@@ -198,9 +202,11 @@ class Bundle:
 
     def sources(self) -> dict[str, str]:
         """Return the file of every part."""
+        extras = self.text.extras
         return {
             "model": self.model.source,
             "text_encoder": self.text.facts.name,
+            **({"text_parts": ", ".join(file.name for file in extras)} if extras else {}),
             "video_vae": self.video_vae.source,
             "audio_vae": self.audio_vae.source,
             "upscaler": "none" if self.upscaler is None else self.upscaler.facts.name,
@@ -234,14 +240,25 @@ def load_model(path: Path, check: Check = never_cancelled, hold: Hold = Hold.AS_
     return Model(transformer=part, checkpoint=weights, facts=facts)
 
 
-def load_text(path: Path, model: Model, check: Check = never_cancelled) -> Text:
-    """Load Gemma, and from the model's checkpoint what belongs to it."""
+def load_text(
+    path: Path, model: Model, check: Check = never_cancelled, *, extras: Sequence[Path] = ()
+) -> Text:
+    """Load Gemma, and what belongs to it from the model's checkpoint, or else from `extras`."""
     facts = require(identify(path), "text_encoder")
-    check_together(transformer=model.facts, text_encoder=facts)
+    beside = [require(identify(file), "text_encoder_extras") for file in extras]
+    check_together(transformer=model.facts, text_encoder=facts, extras=beside)
     gemma = open_weights(path)
-    held = gemma.quantised or model.checkpoint.quantised
-    encoder = text_encoder(gemma, model.checkpoint, layers=quantized if held else nn, check=check)
-    return Text(encoder=encoder, facts=facts)
+    others = [open_weights(file) for file in extras]
+    held = any(weights.quantised for weights in (gemma, model.checkpoint, *others))
+    encoder = text_encoder(
+        gemma,
+        model.checkpoint,
+        extras=others,
+        tokenizer=tokenizer_folder(path) if path.is_dir() else None,
+        layers=quantized if held else nn,
+        check=check,
+    )
+    return Text(encoder=encoder, facts=facts, extras=tuple(beside))
 
 
 def load_video_vae(path: Path, check: Check = never_cancelled) -> VideoVAE:

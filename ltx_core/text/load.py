@@ -147,11 +147,11 @@ def check_pair(gemma: Weights, checkpoint: Weights, generation: str) -> None:
 
 
 def _normalisation(section: Section | None, sources: Sequence[Weights]) -> Normalisation:
-    if section is not None:
-        return normalisation_of(section)
+    """Read which projection is meant; where a single kind is there, the files show it."""
     names = {name for source in sources for name in rename(source, EXTRACTOR).values()}
-    wide = SIGNATURES[Normalisation.RMS] in names
-    return Normalisation.RMS if wide else Normalisation.RANGE
+    shown = [kind for kind, name in SIGNATURES.items() if name in names]
+    stated = Normalisation.RANGE if section is None else normalisation_of(section)
+    return shown[0] if len(shown) == 1 else stated
 
 
 def _holders(

@@ -11,6 +11,7 @@ from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
+from ...ltx_core.checkpoint.companions import generation_in
 from ...ltx_core.checkpoint.compatible import check_loadable, check_role
 from ...ltx_core.checkpoint.facts import FileFacts, covers
 from ...ltx_core.checkpoint.library import FactsCache, stamp
@@ -25,6 +26,8 @@ else:
 
 #: Never unpickled: other formats are not even listed.
 SUFFIXES = frozenset({".safetensors", ".sft", ".gguf"})
+#: What a folder that is one model has in it.
+CONFIGS = frozenset({"config.json", "model_index.json"})
 #: Characters that some file system refuses in a name.
 FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
 DATE_FIELD = re.compile(r"yyyy|yy|MM|M|dd|d|HH|hh|H|h|mm|m|ss|s")
@@ -36,7 +39,7 @@ FACTS = FactsCache()
 class Role:
     """One thing a node asks a file for."""
 
-    component: str  # as `FileFacts.components` spells it; a prefix
+    components: tuple[str, ...]  # one of them, as `FileFacts.components` spells it; a prefix
     wanted: str  # as `compatible.check_role` spells it
     keys: tuple[str, ...]  # the kinds of folders people put such files in, the usual one first
     example: str
@@ -45,56 +48,56 @@ class Role:
 
 ROLES: dict[str, Role] = {
     "checkpoint": Role(
-        component="transformer",
+        components=("transformer",),
         wanted="transformer",
         keys=("checkpoints", "diffusion_models"),
         example="ltx-2.3-22b-distilled.safetensors",
         missing="no LTX-2 model",
     ),
     "text_encoder": Role(
-        component="gemma",
+        components=("gemma",),
         wanted="text_encoder",
-        keys=("text_encoders",),
+        keys=("text_encoders", "checkpoints", "diffusion_models"),
         example="gemma_3_12B_it.safetensors",
         missing="no text encoder",
     ),
     "text_encoder_extras": Role(
-        component="connectors",
-        wanted="connectors",
+        components=("connectors", "text_projection"),
+        wanted="text_encoder_extras",
         keys=("text_encoders", "checkpoints", "diffusion_models"),
-        example="ltx-2.3-22b-distilled.safetensors",
+        example="ltx-2.3_text_projection_bf16.safetensors",
         missing="no text connector",
     ),
     "video_vae": Role(
-        component="video_vae",
+        components=("video_vae",),
         wanted="video_vae",
-        keys=("vae", "checkpoints"),
+        keys=("vae", "checkpoints", "diffusion_models"),
         example="ltx-2.5-video-vae-bf16.safetensors",
         missing="no LTX video VAE",
     ),
     "audio_vae": Role(
-        component="audio_vae",
+        components=("audio_vae",),
         wanted="audio_vae",
-        keys=("vae", "checkpoints"),
+        keys=("vae", "checkpoints", "diffusion_models"),
         example="ltx-2.5-audio-vae-bf16.safetensors",
         missing="no LTX audio VAE",
     ),
     "latent_upscaler": Role(
-        component="latent_upscaler",
+        components=("latent_upscaler",),
         wanted="latent_upscaler",
         keys=("latent_upscale_models", "upscale_models"),
         example="ltx-2.3-spatial-upscaler-x2-1.1.safetensors",
         missing="no latent upscaler",
     ),
     "lora": Role(
-        component="lora",
+        components=("lora",),
         wanted="lora",
         keys=("loras",),
         example="ltx-2.3-22b-distilled-lora-384.safetensors",
         missing="no LTX-2 LoRA",
     ),
     "duration_head": Role(
-        component="duration_head",
+        components=("duration_head",),
         wanted="duration_head",
         keys=("model_patches",),
         example="ltx-2.5-duration-head-bf16.safetensors",
@@ -109,7 +112,7 @@ def choices(role: str) -> list[str]:
     A value is the path inside its folder, with `/`; where two folders hold the same path the later
     one's has its folder's name behind it: `x.safetensors [unet]`.
     """
-    wanted = ROLES[role].component
+    wanted = ROLES[role].components
     found: dict[str, None] = {}
     for place, label in _folders(role):
         for path in _candidates(place):
@@ -191,6 +194,11 @@ def state_of(path: Path) -> str:
     return hashlib.sha256(repr(stamp(path)).encode()).hexdigest()[:16]
 
 
+def present(role: str) -> list[FileFacts]:
+    """Return what is known of every file that can serve as `role`."""
+    return [facts(find(role, value)) for value in choices(role) if is_file(role, value)]
+
+
 def only_upscaler(generation: str) -> Path | None:
     """Return the spatial upscaler for a generation: the only one, or the best by its name."""
     return _only("latent_upscaler", generation, lambda found: found.kind == "spatial")
@@ -212,15 +220,9 @@ def _only(role: str, generation: str, wanted: Callable[[FileFacts], bool]) -> Pa
         path
         for path in paths
         if wanted(facts(path))
-        and covers(facts(path).version or _generation_in(path.name), generation)
+        and covers(facts(path).version or generation_in(path.name), generation)
     ]
     return max(fitting, key=lambda path: (facts(path).scale == 2.0, path.name), default=None)
-
-
-def _generation_in(name: str) -> str | None:
-    """Return the generation that a published file's name states: `ltx-2-` is 2.0."""
-    match = re.match(r"ltx-?2(\.\d)?[-_]", name.lower())
-    return match and f"2{match[1] or '.0'}"
 
 
 def input_choices(*kinds: str) -> list[str]:
@@ -348,7 +350,7 @@ def _candidates(root: Path) -> Iterator[Path]:
         if real in seen:  # a link that leads back
             continue
         seen.add(real)
-        if Path(here) != root and "config.json" in names:
+        if Path(here) != root and not CONFIGS.isdisjoint(names):
             folders[:] = []
             yield Path(here)
             continue
@@ -357,12 +359,12 @@ def _candidates(root: Path) -> Iterator[Path]:
                 yield Path(here, name)
 
 
-def _holds(path: Path, component: str) -> bool:
+def _holds(path: Path, components: tuple[str, ...]) -> bool:
     try:
         parts = FACTS.facts(path).components
     except LTX2Error:
         return False  # damaged, or another model's: `ltx2 inspect` and the files panel say which
-    return any(part.startswith(component) for part in parts)
+    return any(part.startswith(components) for part in parts)
 
 
 def _split_label(value: str) -> tuple[str, str | None]:
@@ -380,7 +382,7 @@ def _is_file(path: Path) -> bool:
 
 def _is_model(path: Path) -> bool:
     """Say whether a path is a file, or a folder of shards."""
-    return _is_file(path) or _is_file(path / "config.json")
+    return _is_file(path) or any(_is_file(path / name) for name in CONFIGS)
 
 
 def _escapes(name: str) -> bool:

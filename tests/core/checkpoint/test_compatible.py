@@ -48,8 +48,8 @@ def test_a_missing_part_is_named_with_the_file_that_has_it():
     assert error.code == "component_missing"
     assert "video VAE" in error.what
     assert "vocoder" in error.what
-    assert "ltx-2.3-22b-distilled.safetensors" in error.needed
-    assert "huggingface.co/Lightricks/LTX-2.3/resolve/main/" in error.needed
+    assert "LTX23_video_vae_bf16.safetensors (1.45 GB) in models/vae" in error.needed
+    assert "huggingface.co/Kijai/LTX2.3_comfy/resolve/main/vae/" in error.needed
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_an_undeclared_text_encoder_is_warned_of():
 def test_the_missing_connectors_may_come_from_a_third_file():
     model = file("transformer", "2.0")
     extras = file("text_encoder_extras", "2.0", components=("connectors", "text_projection"))
-    assert check_together(transformer=model, text_encoder=gemma(), extras=extras) == []
+    assert check_together(transformer=model, text_encoder=gemma(), extras=[extras]) == []
     error = refusal(check_together, transformer=model, text_encoder=gemma())
     assert error.code == "component_missing"
     assert "connectors" in error.what

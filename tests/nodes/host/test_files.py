@@ -43,10 +43,9 @@ def test_files_are_listed_by_what_they_are_not_by_where_they_lie(host: Host) -> 
     (host.models[0] / "checkpoints" / "notes.txt").write_text("no model")
     (host.models[0] / "checkpoints" / "damaged.safetensors").write_bytes(b"no model either")
     assert files.choices("checkpoint") == ["B.safetensors", "sub/a.safetensors"]
-    assert (
-        files.choices("audio_vae")
-        == ["B.safetensors", "sound.safetensors", "sub/a.safetensors"][1:]
-    )
+    everything = ["B.safetensors", "sound.safetensors", "sub/a.safetensors"]
+    assert files.choices("audio_vae") == everything
+    assert files.choices("text_encoder") == [files.nothing_there("text_encoder")]
     assert files.find("checkpoint", "sub\\a.safetensors").is_file()
 
 
