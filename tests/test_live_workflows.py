@@ -1,6 +1,7 @@
 """Every shipped workflow through `/prompt` of real ComfyUIs, to a file that is read back."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -63,7 +64,10 @@ def test_a_shipped_workflow_gives_a_clip_that_knows_its_making(
 ) -> None:
     server = Server(comfy.url)
     workflow, prompt = prepared(server, name, media)
+    before = len(comfy.lines())
     (path,) = server.fetch(server.run(prompt, workflow=workflow), tmp_path)
+    complaints = re.compile(r"\[(WARNING|ERROR)\]|warning|error|traceback", re.IGNORECASE)
+    assert [line for line in comfy.lines()[before:] if complaints.search(line)] == []
 
     info = clip_info(path)
     assert (info.width, info.height, info.frames, info.frame_rate) == (128, 128, 9, 24)
