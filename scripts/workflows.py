@@ -185,16 +185,16 @@ def _loaders(model: str) -> dict[str, Box]:
         ),
         "text_encoder": Box(
             type="LTX2LoadTextEncoder",
-            **_in(LOADERS, 124, 58),
+            **_in(LOADERS, 124, 82),
             widgets={"clip_name": GEMMA},
             links={"model": ("model", 0)},
             models=_models((GEMMA, "text_encoders")),
         ),
         "video_vae": Box(
-            type="LTX2LoadVideoVAE", **_in(LOADERS, 248, 58), widgets={"video_vae": model}
+            type="LTX2LoadVideoVAE", **_in(LOADERS, 280, 58), widgets={"video_vae": model}
         ),
         "audio_vae": Box(
-            type="LTX2LoadAudioVAE", **_in(LOADERS, 372, 58), widgets={"audio_vae": model}
+            type="LTX2LoadAudioVAE", **_in(LOADERS, 404, 58), widgets={"audio_vae": model}
         ),
     }
 
@@ -249,7 +249,7 @@ def _results(*files: str) -> dict[str, Box]:
             **_in(RESULT, 288, 162),
             links={"clip": ("decode", 0), "audio": ("sound", 0)},
         ),
-        "note": _note(_list(*files), **_in(LOADERS, 500, 200)),
+        "note": _note(_list(*files), **_in(LOADERS, 528, 172)),
     }
 
 
