@@ -21,7 +21,8 @@ T2V = "LTX-2 1 Text to video"
 I2V = "LTX-2 2 Image to video"
 V2V = "LTX-2 3 Video to video (IC-LoRA)"
 TASKS = (T2V, I2V, V2V)
-#: The smallest clip of two stages that a reference of half the size fits: 9 frames.
+#: The smallest clip of two stages that a reference of half the size fits: 9 frames. Not smaller
+#: for another reason too: x264 encodes 64 x 64 pixels differently from one time to the next.
 SMALL = ("aspect_ratio=custom", "width=128", "height=128", "duration=0.35")
 
 
