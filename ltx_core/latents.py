@@ -59,6 +59,8 @@ class AVLatent:
     noise_state: Tensor | None = None
     #: The file of the model that made it; "" when blank or not known.
     source: str = ""
+    #: That file and a digest of its header, which tells it from others of its name.
+    identity: str = ""
     #: How it was made so far (adjustments, seed, ...), for the metadata of the finished file.
     facts: Mapping[str, Any] = field(default_factory=dict)
 

@@ -1,7 +1,7 @@
 """From a file to the audio networks. All of them compute in float32, whatever the file stores."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TypeVar
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..checkpoint.keys import KeyTable, Renamed, check_fit
 from ..checkpoint.part import Part
-from ..checkpoint.weights import Weights
+from ..checkpoint.weights import Holding, Weights
 from ..errors import LTX2Error
 from ..ops.attention import AttentionFn, sdpa
 from ..ops.layers import Check, LayerFactory, never_cancelled
@@ -33,12 +33,16 @@ Network = TypeVar("Network", bound=nn.Module)
 META = torch.device("meta")
 
 
-class _Completed(Mapping[str, Tensor]):
+class _Completed(Holding):
     """What a file stores, and the filters it lacks, which are computed."""
 
-    def __init__(self, stored: Mapping[str, Tensor], computed: frozenset[str]) -> None:
+    def __init__(self, stored: Renamed, computed: frozenset[str]) -> None:
         self._stored = stored
         self._computed = computed
+
+    @property
+    def identity(self) -> str:
+        return self._stored.identity
 
     def __getitem__(self, name: str) -> Tensor:
         return kaiser_filter() if name in self._computed else self._stored[name]
@@ -136,7 +140,17 @@ def _part(
     )
     shapes = {name: weights.shape(key) for name, key in stored.keys_of.items()}
     # Before anything is sampled, not when the sound is decoded at last.
-    check_fit(network, shapes | dict.fromkeys(computed, (1, 1, TAPS)), source=weights.name)
+    try:
+        check_fit(network, shapes | dict.fromkeys(computed, (1, 1, TAPS)), source=weights.name)
+    except LTX2Error as error:
+        if error.code != "shape_mismatch" or weights.section(table[0][0].split(".")[0]) is not None:
+            raise
+        raise LTX2Error(
+            f"{weights.name} has no config in its metadata, and the official sizes are not its "
+            f"own: {error.what}",
+            needed="the file as published, with its config", where="models/vae",
+            code="config_missing",
+        ) from None  # fmt: skip
     return Part(
         network.requires_grad_(False),
         _Completed(stored, computed),

@@ -69,6 +69,7 @@ class Header:
     metadata: dict[str, Any]  # every text through `json.loads` where it parses, else as it is
     tensors: dict[str, TensorEntry]
     container: str = field(default="safetensors")  # or "gguf"
+    digest: str = ""  # of all it says, "" where it was not read from a file
 
     def section(self, name: str) -> dict[str, Any] | None:
         """Return one part of the metadata `config` (transformer, vae, ...), if it is there."""

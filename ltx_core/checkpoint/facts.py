@@ -69,6 +69,7 @@ class FileFacts:
     path: Path
     role: str
     bytes: int = 0
+    digest: str = ""  # of the header
     version: str | None = None
     version_source: str | None = None
     components: tuple[str, ...] = ()
@@ -111,6 +112,11 @@ class FileFacts:
     def name(self) -> str:
         """The file's name."""
         return self.path.name
+
+    @property
+    def identity(self) -> str:
+        """Return what tells the file from others of its name."""
+        return f"{self.name}#{self.digest}" if self.digest else self.name
 
     @property
     def language_width(self) -> int | None:

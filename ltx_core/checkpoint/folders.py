@@ -16,7 +16,7 @@ from ..errors import LTX2Error
 from .diffusers_config import official_config
 from .diffusers_keys import Official, official_names
 from .entries import Header, TensorEntry
-from .header import read_header, read_json
+from .header import digest_of, read_header, read_json
 from .reading import OpenFile
 
 INDEX = "model_index.json"
@@ -126,10 +126,14 @@ class Thirds(OpenFile):
         return self.tensor(entry)[torch.tensor(numbers, dtype=torch.long)]
 
 
+def _digest(files: Iterable[Opened]) -> str:
+    return digest_of(" ".join(file.header.digest for file in files).encode())
+
+
 def open_folder(
     folder: Path,
-) -> tuple[dict[str, tuple[OpenFile, TensorEntry]], dict[str, Any]]:
-    """Open all files of a folder; return tensor -> where it lies, and the metadata.
+) -> tuple[dict[str, tuple[OpenFile, TensorEntry]], dict[str, Any], str]:
+    """Open all files of a folder; return tensor -> where it lies, the metadata, and a digest.
 
     Raises LTX2Error (`component_missing`, and as `read_header`).
     """
@@ -138,7 +142,7 @@ def open_folder(
     for name, keys in sources.items():
         parts = [(files[part], entry) for part, entry in keys]
         places[name] = parts[0] if len(parts) == 1 else (Thirds(parts), _joined(keys))
-    return places, metadata
+    return places, metadata, _digest(files)
 
 
 def _if_readable(config: Path) -> dict[str, Any]:
@@ -162,7 +166,7 @@ def folder_header(folder: Path) -> Header:
     )
     tensors = {name: _joined(keys) for name, keys in sources.items()}
     size = sum(file.header.file_bytes for file in files)
-    return Header(folder, size, metadata, tensors)
+    return Header(folder, size, metadata, tensors, digest=_digest(files))
 
 
 def folder_headers(folder: Path) -> list[Header]:

@@ -4,9 +4,11 @@ The header is parsed here and not by the library because a library accepts in si
 must be told: a truncated file, a pointer, a web page saved under the wrong name, a key twice.
 """
 
+import hashlib
 import json
 import struct
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,13 +46,21 @@ def header_of(path: Path, file: BinaryIO) -> Header:
     start = file.read(512)
     if path.suffix.lower() == ".gguf":
         if start.startswith(MAGIC):
-            return read_gguf(path, file, size)
+            header = read_gguf(path, file, size)
+            said = repr((sorted(header.tensors.items()), sorted(header.metadata.items())))
+            return replace(header, digest=digest_of(said.encode()))
         raise refuse(path, *_no_gguf(start, size))
     length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
     _check_start(path, start, size, length)
     file.seek(8)
-    metadata, tensors = _parse(path, file.read(length), size)
-    return Header(path=path, file_bytes=size, metadata=metadata, tensors=tensors)
+    text = file.read(length)
+    metadata, tensors = _parse(path, text, size)
+    return Header(path, size, metadata, tensors, digest=digest_of(text))
+
+
+def digest_of(said: bytes) -> str:
+    """Return a short digest, to tell files apart by their headers."""
+    return hashlib.sha256(said).hexdigest()[:16]
 
 
 def read_small(header: Header, keys: Iterable[str]) -> dict[str, bytes]:

@@ -84,6 +84,7 @@ def facts_of(header: Header, quant: Quantisation | None = None) -> FileFacts:
     common: dict[str, Any] = {
         "path": header.path,
         "bytes": header.file_bytes,
+        "digest": header.digest,
         "tensors": len(header.tensors),
         "storage_dtypes": dtypes,
         "gguf_types": dtypes if header.container == "gguf" else None,

@@ -70,6 +70,10 @@ class Named(Holding):
         #: parameter name -> key of the file
         self.keys_of = keys_of
 
+    @property
+    def identity(self) -> str:
+        return self._weights.identity if isinstance(self._weights, Holding) else ""
+
     def __getitem__(self, name: str) -> Tensor:
         return self._weights[self.keys_of[name]]
 

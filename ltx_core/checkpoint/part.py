@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..ops.layers import Check, never_cancelled
 from ..ops.packed import Packed
 from ..ops.quantized import Linear
-from .keys import assign, misfit
+from .keys import Named, assign, check_fit, misfit
 from .lora import LoraUse, fused, match, must_fuse, side_branch
 from .soundness import Soundness
 from .weights import Holding
@@ -55,6 +55,33 @@ class Part(Generic[Network]):
         self.loras: tuple[LoraUse, ...] = ()
         #: What the host keeps about this part, for as long as the part lives.
         self.handle: object | None = None
+
+    @property
+    def identity(self) -> str:
+        """Return what tells the file apart from others of its name, or just the name."""
+        found = self.weights.identity if isinstance(self.weights, Holding) else ""
+        return found or self.source
+
+    def check_weights(self) -> None:
+        """Refuse weights of which some are missing or of another shape; none is read.
+
+        Raises LTX2Error `missing_weights` or `shape_mismatch`.
+        """
+        if not isinstance(self.weights, Named):  # made from several tensors, checked where made
+            return
+        shapes: dict[str, Sequence[int]] = {name: self.weights.shape(name) for name in self.weights}
+        for name, expected in self.network.state_dict().items():
+            if name in shapes and self._fits(name, shapes[name], expected.shape):
+                shapes[name] = expected.shape
+        check_fit(self.network, shapes, source=self.source)
+
+    def _fits(self, name: str, found: Sequence[int], expected: Sequence[int]) -> bool:
+        """Say whether a shape becomes the expected one: axes of 1 return, padding is cut off."""
+        packing = self.weights.packing(name) if isinstance(self.weights, Holding) else None
+        if packing is not None and len(found) == len(expected):
+            return all(have >= want for have, want in zip(found, expected, strict=True))
+        lost = len(expected) - len(found)
+        return lost > 0 and tuple(expected) == (*(1,) * lost, *found)
 
     def lay_out(
         self,

@@ -47,6 +47,11 @@ class Holding(Mapping[str, Tensor]):
     What holds only plain tensors need not say more.
     """
 
+    @property
+    def identity(self) -> str:
+        """Return what tells the file it comes from apart; "" where that is not known."""
+        return ""
+
     def packing(self, name: str) -> Packing | None:
         """Return how a tensor is stored if it is quantised; costs nothing."""
         del name
@@ -78,8 +83,10 @@ class Weights(Holding):
     def __init__(
         self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *,
         path: Path | None = None, shapes: Mapping[str, tuple[int, ...]] | None = None,
+        digest: str = "",
     ) -> None:  # fmt: skip
         self.name = name
+        self._digest = digest
         self.path = path
         self.metadata = dict(metadata)
         self._tensors = tensors
@@ -87,7 +94,7 @@ class Weights(Holding):
         entries = {key: self._entry_of(key, shapes) for key in tensors}
         self._entries = entries
         blobs = {
-            key: tensors[key].view(torch.uint8).numpy().tobytes()
+            key: tensors[key].reshape(-1).view(torch.uint8).numpy().tobytes()
             for key, entry in entries.items()
             if key.endswith(DESCRIPTION) and entry.bytes <= LONGEST_DESCRIPTION
         }
@@ -107,6 +114,11 @@ class Weights(Holding):
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    @property
+    def identity(self) -> str:
+        """Return what tells the file from others of its name: that, and a digest of its header."""
+        return f"{self.name}#{self._digest}" if self._digest else self.name
 
     @property
     def quantised(self) -> bool:
@@ -184,13 +196,13 @@ def open_weights(path: Path) -> Weights:
     folders also `component_missing`); reading a tensor later raises `changed` or `unreadable`.
     """
     if path.is_dir():
-        places, metadata = open_folder(path)
+        places, metadata, digest = open_folder(path)
     else:
         file = OpenFile(path)
         places = {key: (file, entry) for key, entry in file.header.tensors.items()}
-        metadata = file.header.metadata
+        metadata, digest = file.header.metadata, file.header.digest
     try:
-        return Weights(path.name, _Stored(places), metadata, path=path)
+        return Weights(path.name, _Stored(places), metadata, path=path, digest=digest)
     except LTX2Error as error:  # what is wrong with a quantised layer does not know the folder
         raise LTX2Error(
             error.what, needed=error.needed, where=error.where or str(path.parent), code=error.code

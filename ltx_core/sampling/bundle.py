@@ -237,6 +237,7 @@ def load_model(path: Path, check: Check = never_cancelled, hold: Hold = Hold.AS_
             where="models/checkpoints",
             code="generation_unsupported",
         )
+    part.check_weights()
     return Model(transformer=part, checkpoint=weights, facts=facts)
 
 
@@ -265,9 +266,14 @@ def load_video_vae(path: Path, check: Check = never_cancelled) -> VideoVAE:
     """Load the video VAE of a checkpoint or of a file of its own."""
     facts = require(identify(path), "video_vae")
     weights = open_weights(path)
-    decoder = video_decoder_part(weights, check=check)
+    encoder, decoder = (
+        video_encoder_part(weights, check=check),
+        video_decoder_part(weights, check=check),
+    )
+    for part in (encoder, decoder):
+        part.check_weights()
     return VideoVAE(
-        encoder=video_encoder_part(weights, check=check),
+        encoder=encoder,
         decoder=decoder,
         statistics=read_statistics(weights),
         facts=facts,
@@ -290,7 +296,9 @@ def load_audio_vae(path: Path, check: Check = never_cancelled) -> AudioVAE:
 def load_upscaler(path: Path, check: Check = never_cancelled) -> LatentUpscaler:
     """Load a latent upscaler."""
     facts = require(identify(path), "latent_upscaler")
-    return LatentUpscaler(part=upscaler_part(open_weights(path), check=check), facts=facts)
+    part = upscaler_part(open_weights(path), check=check)
+    part.check_weights()
+    return LatentUpscaler(part=part, facts=facts)
 
 
 def load_lora(path: Path) -> LoadedLora:

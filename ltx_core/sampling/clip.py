@@ -210,6 +210,7 @@ def encode_frames(
     made = AVLatent(
         video=latent, audio=None, frame_rate=frame_rate, facts={"adjustments": lines},
         generation=_stated(video_vae.facts), source=video_vae.source,
+        identity=video_vae.facts.identity,
     )  # fmt: skip
     return made, lines
 

@@ -206,7 +206,12 @@ def _walked(
             on_step=calls.on_step,
             check=calls.check,
         )
-    latent = replace(result.latent, generation=models.generation, source=part.source)
+    latent = replace(
+        result.latent,
+        generation=models.generation,
+        source=part.source,
+        identity=part.identity,
+    )
     return replace(result, latent=latent)
 
 

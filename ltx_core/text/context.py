@@ -18,3 +18,5 @@ class TextContext:
     generation: str
     prompt: str = ""
     source: str = ""
+    #: Those files and digests of their headers, which tell them from others of their names.
+    identity: str = ""

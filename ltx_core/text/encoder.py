@@ -43,6 +43,12 @@ class TextEncoder:
         parts = (self.gemma, self.extractor, self.connectors)
         return ", ".join(dict.fromkeys(part.source for part in parts))
 
+    @property
+    def identity(self) -> str:
+        """Name the files with digests of their headers, each once."""
+        parts = (self.gemma, self.extractor, self.connectors)
+        return ", ".join(dict.fromkeys(part.identity for part in parts))
+
 
 def encode_prompts(
     encoder: TextEncoder,
@@ -86,6 +92,7 @@ def encode_prompts(
             generation=encoder.generation,
             prompt=prompt,
             source=encoder.source,
+            identity=encoder.identity,
         )
         for row, prompt in enumerate(prompts)
     ]

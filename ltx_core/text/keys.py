@@ -54,7 +54,7 @@ def shapes_of(weights: Weights, named: Renamed) -> dict[str, tuple[int, ...]]:
     return {name: weights.shape(key) for name, key in named.keys_of.items()}
 
 
-class StateSlices(Mapping[str, Tensor]):
+class StateSlices(Holding):
     """A projection of all hidden states side by side, taken apart into one matrix per state.
 
     The file's matrix [out, D * S] has column d * S + s for dimension d of state s. `x.weight`
@@ -72,6 +72,10 @@ class StateSlices(Mapping[str, Tensor]):
             module, kind = name.rsplit(".", 1)
             for state in range(num_states if kind == "weight" else 1):
                 self._names[f"{module}.{state}.{kind}"] = (name, state)
+
+    @property
+    def identity(self) -> str:
+        return self._named.identity if isinstance(self._named, Holding) else ""
 
     def __getitem__(self, name: str) -> Tensor:
         whole, state = self._names[name]

@@ -160,9 +160,12 @@ def test_incomplete_and_ill_fitting_files_are_refused_before_they_run() -> None:
         vocoder_part(Weights("lost", Unread([*lost]), {}, shapes=lost))
     assert caught.value.code == "missing_weights"
     wide = shapes | {"audio_vae.decoder.conv_in.conv.weight": (256, 8, 3, 3)}
-    with pytest.raises(LTX2Error, match=r"conv_in.*\[256, 8, 3, 3\]") as caught:
-        audio_decoder_part(Weights("wide", Unread([*wide]), {}, shapes=wide))
-    assert caught.value.code == "shape_mismatch"
+    stated: dict[str, Any] = {"config": config_of("2.3")}
+    for metadata, code in ((stated, "shape_mismatch"), ({}, "config_missing")):
+        with pytest.raises(LTX2Error, match=r"conv_in.*\[256, 8, 3, 3\]") as caught:
+            audio_decoder_part(Weights("wide", Unread([*wide]), metadata, shapes=wide))
+        assert caught.value.code == code
+    assert "no config" in str(caught.value)
 
 
 @pytest.mark.parametrize("golden", cases("vocoder_bwe"))

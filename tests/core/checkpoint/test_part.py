@@ -4,10 +4,14 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 import torch
+from ltx2_pack.ltx_core.checkpoint.header import read_header
+from ltx2_pack.ltx_core.checkpoint.keys import Named
 from ltx2_pack.ltx_core.checkpoint.lora import Lora, LoraUse
 from ltx2_pack.ltx_core.checkpoint.lora_changes import LoraPair
 from ltx2_pack.ltx_core.checkpoint.part import Part, place_on_cpu
+from ltx2_pack.ltx_core.checkpoint.weights import Weights, open_weights
 from ltx2_pack.ltx_core.errors import LTX2Error
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")
@@ -142,3 +146,38 @@ def test_a_place_lays_out_in_float32_and_rests_even_after_an_error():
     with pytest.raises(RuntimeError), place_on_cpu(found):
         raise RuntimeError
     assert found.network.weight.is_meta
+
+
+def test_missing_and_ill_fitting_weights_are_refused_without_reading():
+    network = nn.Linear(3, 2, device="meta")
+
+    class Unread(dict[str, torch.Tensor]):
+        def __getitem__(self, key: str) -> torch.Tensor:
+            raise AssertionError(f"{key} was read")
+
+    def part(**shapes: tuple[int, ...]) -> Part[nn.Linear]:
+        stored = Unread({name: torch.empty(shape) for name, shape in shapes.items()})
+        weights = Weights("file", stored, {}, shapes=shapes)
+        return Part(network, Named(weights, {name: name for name in shapes}), role="x", source="f")
+
+    part(weight=(2, 3), bias=(2,)).check_weights()
+    for shapes, code in (
+        ({"weight": (2, 3)}, "missing_weights"),
+        ({"weight": (2, 4), "bias": (2,)}, "shape_mismatch"),
+    ):
+        with pytest.raises(LTX2Error) as caught:
+            part(**shapes).check_weights()
+        assert caught.value.code == code
+
+
+def test_a_part_carries_the_identity_of_its_file(tmp_path):
+    paths = [tmp_path / name for name in ("a.safetensors", "b.safetensors")]
+    for path, size in zip(paths, (2, 3), strict=True):
+        save_file({"x": torch.ones(size)}, path)
+    weights = [open_weights(path) for path in paths]
+    parts = [
+        Part(nn.Identity(), Named(one, {"x": "x"}), role="x", source=one.name) for one in weights
+    ]
+    assert parts[0].identity.startswith("a.safetensors#")
+    assert len({part.identity for part in parts}) == 2
+    assert parts[0].identity == f"{paths[0].name}#{read_header(paths[0]).digest}"
