@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from .errors import LTX2Error
-
 #: Pixels along each side come in multiples of this, so that both stages of a two-stage recipe fit.
 SIDE_STEP = 64
+#: Nothing larger (pixels), longer (seconds) or faster (frames per second) is made of a wish.
+LARGEST_SIDE, LONGEST, FASTEST = 16384, 600.0, 240.0
 #: Audio latents per second: 16 kHz mel frames of hop 160, four to a latent.
 AUDIO_LATENTS_PER_SECOND = 25
 
@@ -137,17 +137,14 @@ def fit_clip(width: int, height: int, seconds: float, frame_rate: float | Fracti
     """Move a wish to the nearest clip the model can make, and say in words what moved.
 
     Sides go to the nearest multiple of 64, frames to the nearest 8k + 1, ties up. No number is
-    refused: 0 seconds are one frame, a rate of 0 is 1 frame per second. What is no number raises
-    LTX2Error.
+    refused: 0 seconds are one frame, a rate of 0 is 1 frame per second, and what exceeds a limit
+    becomes the limit. What is no number raises ValueError or OverflowError.
     """
-    if not (math.isfinite(seconds) and math.isfinite(frame_rate)):
-        raise LTX2Error(
-            f"A clip of {seconds} s at {frame_rate} frames per second cannot be made.",
-            needed="numbers", where="duration and frame_rate of LTX-2 Size", code="size",
-        )  # fmt: skip
-    rate = max(exact_rate(frame_rate), Fraction(1))
+    rate = min(max(exact_rate(frame_rate), Fraction(1)), Fraction(FASTEST))
     shape = VideoShape(
-        frame_count(max(seconds, 0.0), rate), nearest_side(height), nearest_side(width)
+        frame_count(min(max(seconds, 0.0), LONGEST), rate),
+        nearest_side(min(height, LARGEST_SIDE)),
+        nearest_side(min(width, LARGEST_SIDE)),
     )
     changes = []
     if rate != exact_rate(frame_rate):

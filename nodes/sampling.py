@@ -13,6 +13,7 @@ from ..ltx_core.sampling.single import (
     SCHEDULES,
     GuidancePair,
     StageSettings,
+    block_numbers,
     run_single,
     upscaled,
 )
@@ -213,6 +214,10 @@ class LTX2Guidance(io.ComfyNode):
     ) -> io.NodeOutput:
         pair = GuidancePair.of(scales, stg_blocks=stg_blocks, skip_step=skip_step)
         return io.NodeOutput(pair)
+
+    @classmethod
+    def validate_inputs(cls, stg_blocks: Any = None) -> bool | str:
+        return True if stg_blocks is None else refusal(block_numbers, str(stg_blocks))
 
 
 class LTX2StageSampler(io.ComfyNode):

@@ -1,8 +1,19 @@
 """How large, how long."""
 
+from math import isfinite
 from typing import Any
 
-from ..ltx_core.grid import ASPECT_RATIOS, RESOLUTIONS, ClipSize, fit_clip, named_size
+from ..ltx_core.errors import LTX2Error
+from ..ltx_core.grid import (
+    ASPECT_RATIOS,
+    FASTEST,
+    LARGEST_SIDE,
+    LONGEST,
+    RESOLUTIONS,
+    ClipSize,
+    fit_clip,
+    named_size,
+)
 from ..ltx_core.latents import blank
 from .host.api import ADVANCED, also_called, io
 from .report import told
@@ -41,7 +52,7 @@ class LTX2Size(io.ComfyNode):
                     "duration",
                     default=5.0,
                     min=0.0,
-                    max=600.0,
+                    max=LONGEST,
                     step=0.1,
                     tooltip="In seconds. The frame count moves to the nearest 8k + 1. 5 is good.",
                 ),
@@ -49,7 +60,7 @@ class LTX2Size(io.ComfyNode):
                     "frame_rate",
                     default=24.0,
                     min=1.0,
-                    max=240.0,
+                    max=FASTEST,
                     step=0.001,
                     tooltip="Frames per second; 23.976 and 29.97 stay exact. 24 is good.",
                 ),
@@ -57,7 +68,7 @@ class LTX2Size(io.ComfyNode):
                     "width",
                     default=1280,
                     min=1,
-                    max=16384,
+                    max=LARGEST_SIDE,
                     tooltip="In pixels, used at custom. Moves to the nearest multiple of 64.",
                     **ADVANCED,
                 ),
@@ -65,7 +76,7 @@ class LTX2Size(io.ComfyNode):
                     "height",
                     default=704,
                     min=1,
-                    max=16384,
+                    max=LARGEST_SIDE,
                     tooltip="In pixels, used at custom. Moves to the nearest multiple of 64.",
                     **ADVANCED,
                 ),
@@ -87,6 +98,11 @@ class LTX2Size(io.ComfyNode):
         width: int,
         height: int,
     ) -> io.NodeOutput:
+        if not (isfinite(duration) and isfinite(frame_rate)):  # out of another node
+            raise LTX2Error(
+                f"A clip of {duration} s at {frame_rate} frames per second cannot be made.",
+                needed="numbers", where="duration and frame_rate of LTX-2 Size", code="size",
+            )  # fmt: skip
         if CUSTOM not in (aspect_ratio, resolution):
             width, height = named_size(aspect_ratio, resolution)
         size = fit_clip(width, height, duration, frame_rate)

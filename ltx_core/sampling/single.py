@@ -54,20 +54,19 @@ class GuidancePair:
     @classmethod
     def of(cls, scales: Mapping[str, float], *, stg_blocks: str, skip_step: int) -> "GuidancePair":
         """Read `video_cfg`, `audio_stg`, ... and blocks as text ("auto", "28", "14, 19")."""
-        auto = stg_blocks.strip().lower() in ("", AUTO_BLOCKS)
-        blocks = () if auto else _blocks(stg_blocks)
+        blocks = block_numbers(stg_blocks)
 
         def one(stream: str) -> Guidance:
             return Guidance(
                 cfg=scales[f"{stream}_cfg"],
                 stg=scales[f"{stream}_stg"],
-                stg_blocks=blocks,
+                stg_blocks=blocks or (),
                 rescale=scales[f"{stream}_rescale"],
                 modality_scale=scales[f"{stream}_modality"],
                 skip_step=skip_step,
             )
 
-        return cls(video=one("video"), audio=one("audio"), auto_blocks=auto)
+        return cls(video=one("video"), audio=one("audio"), auto_blocks=blocks is None)
 
     def of_generation(self, generation: str) -> Streams[Guidance]:
         """Return both with the blocks they skip."""
@@ -77,7 +76,10 @@ class GuidancePair:
         return each(lambda one: replace(one, stg_blocks=GUIDED[generation].stg_blocks), both)
 
 
-def _blocks(text: str) -> tuple[int, ...]:
+def block_numbers(text: str) -> tuple[int, ...] | None:
+    """Read "28" or "14, 19"; None for "auto" or nothing. Raises LTX2Error for anything else."""
+    if text.strip().lower() in ("", AUTO_BLOCKS):
+        return None
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdigit() for part in parts):
         raise LTX2Error(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from checkpoint_files import tensors_of
 from ltx2_pack.headless.tiny import NAMES
 from ltx2_pack.ltx_core.errors import LTX2Error
 from ltx2_pack.ltx_core.media.reader import clip_info, read_metadata
+from ltx2_pack.nodes.size import LTX2Size
 from safetensors.torch import save_file
 from studio import I2V, T2V, V2V, NewStudio, Studio, linked_models, replaced, saved, text_of
 from torch import Tensor
@@ -456,3 +458,16 @@ def test_odd_sizes_and_lengths_are_adjusted_reported_and_kept_in_the_file(
     info = clip_info(Path(facts["path"]))
     assert (info.width, info.height) == shape[:2]
     assert kept["seed"] == 7 and kept["generation"] == "2.3" and kept["prompt"]
+
+
+@pytest.mark.parametrize(("seconds", "rate"), [(nan, 24.0), (inf, 24.0), (5.0, nan)])
+def test_a_length_that_is_no_number_is_one_sentence(seconds: float, rate: float) -> None:
+    """A widget cannot hold it, but another node may hand it over."""
+    with pytest.raises(LTX2Error, match="cannot be made"):
+        LTX2Size.execute("1:1", "480p", seconds, rate, 64, 64)
+
+
+def test_sizes_out_of_another_node_beyond_the_widgets_range_are_adjusted() -> None:
+    output = LTX2Size.execute("custom", "720p", 1e12, 24.0, 10**9, -5)
+    assert (output.args[0].shape.width, output.args[0].shape.height) == (16384, 64)
+    assert len(output.ui["ltx2"][0]["adjustments"]) == 3

@@ -33,6 +33,7 @@ VALUES: dict[str, tuple[Any, list[Any], str]] = {
     "text_parts": (CHECKPOINT, ["none.safetensors", "none", "", 5], ""),
     "distilled_lora": (LORA, ["none.safetensors", "", 7], ""),
     "lora_name": (LORA, ["none.safetensors", "auto", "", 7], ""),
+    "stg_blocks": ("14, 19", ["28-30", "x", ",", "-1", "1.5"], "stg_blocks"),
     "recipe": ("fast", ["ultra", "best", ""], "recipe"),
     "filename_prefix": ("video/LTX-2", ["../x", "/x", "", "taken/x"], "filename_prefix"),
     "context_file": ("saved.safetensors", ["none.safetensors", "", "../x"], "input folder"),

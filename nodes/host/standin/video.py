@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ....ltx_core.errors import LTX2Error
 from ....ltx_core.media.reader import clip_info, read_clip, read_sound
+from .progress import check
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +53,7 @@ class VideoFromFile:
 
     def get_components(self) -> VideoComponents:
         """Decode the whole clip."""
-        frames = torch.stack([*read_clip(self.path)])  # [F, H, W, 3] uint8
+        frames = torch.stack([*read_clip(self.path, check=check)])  # [F, H, W, 3] uint8
         return VideoComponents(
             images=frames.float() / 255,
             frame_rate=clip_info(self.path).frame_rate,
@@ -61,7 +62,7 @@ class VideoFromFile:
 
     def _sound(self) -> dict[str, Any] | None:
         try:
-            waveform, sample_rate = read_sound(self.path)
+            waveform, sample_rate = read_sound(self.path, check=check)
         except LTX2Error as error:
             if error.code != "no_sound":
                 raise

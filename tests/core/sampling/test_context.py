@@ -1,5 +1,6 @@
 """Prompts: read once, written to files and read back."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,18 @@ def test_where_nothing_can_be_written_nothing_stays(tmp_path: Path) -> None:
         save_pair(tmp_path / "file" / "a.safetensors", pair())
     assert caught.value.code == "unwritable"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_on_a_full_disk_nothing_stays(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(LTX2Error, match="cannot be written") as caught:
+            save_pair(tmp_path / "a.safetensors", pair())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.code == "unwritable"
+    assert not [*tmp_path.iterdir()]
 
 
 class Passes:
