@@ -1,6 +1,7 @@
 """Opens this folder as a package the way ComfyUI does, whatever the folder is called."""
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -8,6 +9,10 @@ from pathlib import Path
 
 import live
 import pytest
+
+#: Tiny tensors: more threads only wait for one another. Set before torch is imported, and inherited
+#: by every process a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 
