@@ -119,6 +119,14 @@ def read_json(path: Path) -> dict[str, Any]:
     )  # fmt: skip
 
 
+def is_folder(path: Path) -> bool:
+    """Say whether a path is a folder; of one that no system can have, opening it says more."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def unreadable(path: Path, error: OSError) -> LTX2Error:
     """Return the error for a path that the system does not let us read."""
     if isinstance(error, FileNotFoundError):

@@ -7,6 +7,7 @@ those of `header.read_header`, and `ltxv_video_only`, `diffusers_layout`,
 
 import json
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from ..errors import LTX2Error
 from .facts import FileFacts, Quantisation
 from .folders import folder_header, folder_headers, is_diffusers, tokenizer_folder
 from .foreign import refuse_foreign
-from .header import Header, read_header, read_small, scalar, stated_generation
+from .header import Header, is_folder, read_header, read_small, scalar, stated_generation
 from .lora_file import reference_factor
 from .lora_keys import LoraKey, is_module, lora_key, stream_of
 from .quantised import quantisation
@@ -42,9 +43,9 @@ IGNORABLE = ("decoder.type_emb", "decoder.coarse_")
 
 def identify(path: Path) -> FileFacts:
     """Return what a model file or folder is. Reads headers, and of tensors only descriptions."""
-    if path.is_dir():
+    if is_folder(path):
         return _identify_folder(path)
-    if path.suffix == ".json" and path.is_file():
+    if path.suffix == ".json" and os.path.isfile(path):  # noqa: PTH113  never raises
         role = "index" if path.name.endswith(".index.json") else "config"
         return FileFacts(path=path, role=role, bytes=path.stat().st_size)
     header = read_header(path)

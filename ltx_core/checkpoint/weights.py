@@ -12,7 +12,7 @@ from ..errors import LTX2Error
 from ..ops.packed import Packed
 from .entries import LongArray, TensorEntry
 from .folders import open_folder
-from .header import LONGEST_DESCRIPTION
+from .header import LONGEST_DESCRIPTION, is_folder
 from .packing import Packing, check_small_scales, packings_of
 from .quantised import DESCRIPTION
 from .reading import DTYPES, OpenFile, stored_shape
@@ -195,7 +195,7 @@ def open_weights(path: Path) -> Weights:
     The files stay open as long as the result lives. Raises LTX2Error (see `header.read_header`; for
     folders also `component_missing`); reading a tensor later raises `changed` or `unreadable`.
     """
-    if path.is_dir():
+    if is_folder(path):
         places, metadata, digest = open_folder(path)
     else:
         file = OpenFile(path)

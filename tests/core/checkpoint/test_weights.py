@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from checkpoint_files import raw_file
+from ltx2_pack.ltx_core.checkpoint.identify import identify
 from ltx2_pack.ltx_core.checkpoint.reading import DTYPES
 from ltx2_pack.ltx_core.checkpoint.weights import held_as, open_weights, weights_of
 from ltx2_pack.ltx_core.errors import LTX2Error
@@ -138,6 +139,31 @@ def test_a_number_without_axes_and_an_empty_tensor(tmp_path):
     weights = open_weights(path)
     assert same(weights["s"], torch.tensor(2.5))
     assert same(weights["e"], torch.zeros(0, 3, dtype=torch.bfloat16))
+
+
+@pytest.mark.parametrize("read", [open_weights, identify])
+@pytest.mark.parametrize("suffix", ["safetensors", "gguf", "json"])
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("nothing", "not_found"),
+        ("a_file.txt/below", "unreadable"),
+        ("loop", "unreadable"),
+        ("long" * 100, "unreadable"),
+    ],
+)
+def test_a_path_that_leads_nowhere(tmp_path, read, suffix, name, code):
+    (tmp_path / "a_file.txt").write_text("x")
+    path = tmp_path / f"{name}.{suffix}"
+    if name == "loop":
+        path.symlink_to(path)
+    with pytest.raises(LTX2Error) as caught:
+        read(path)
+    error = caught.value
+    assert error.code == code
+    assert path.name in error.what
+    assert error.needed
+    assert error.where
 
 
 def test_tensors_in_memory_look_like_a_file():

@@ -49,6 +49,16 @@ def test_files_are_listed_by_what_they_are_not_by_where_they_lie(host: Host) -> 
     assert files.find("checkpoint", "sub\\a.safetensors").is_file()
 
 
+@pytest.mark.parametrize("folder", ["unet", "diffusion_models", "checkpoints/sub"])
+def test_a_gguf_file_is_listed_wherever_people_put_it(host: Host, folder: str) -> None:
+    put(host, "unet/LTX-2.5-Distilled-Q8_0.gguf", f"{folder}/Model.GGUF")
+    (value,) = files.choices("checkpoint")
+    assert value.endswith("Model.GGUF")
+    assert files.facts(files.find("checkpoint", value)).gguf_types == {
+        "BF16": 36, "F32": 120, "Q8_0": 21,
+    }  # fmt: skip
+
+
 def test_the_same_path_in_a_second_folder_carries_its_folder(host: Host) -> None:
     name = "x.safetensors"
     put(
