@@ -75,7 +75,7 @@ def write_gguf(
     version: int = 3,
 ) -> Path:
     """Write tensors in their dtype, those named by `packed` as Q8_0."""
-    infos, data = [], b""
+    infos, data = [], bytearray()
     for name, tensor in tensors.items():
         kind = Q8_0 if name in packed else PLAIN[tensor.dtype]
         infos.append(info(name, tuple(tensor.shape), kind, len(data)))

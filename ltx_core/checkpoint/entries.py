@@ -24,7 +24,7 @@ BLOCK_TYPES: Mapping[str, tuple[int, int, int]] = {
     "IQ4_XS": (23, 256, 136),
 }  # fmt: skip
 #: A JSON text with more brackets or commas than this is no model's, and would fill the memory.
-MOST_BRACKETS, MOST_COMMAS = 1_000_000, 2_000_000
+MOST_BRACKETS, MOST_COMMAS = 200_000, 500_000
 
 
 @dataclass(frozen=True, slots=True)

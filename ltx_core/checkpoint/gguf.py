@@ -71,8 +71,8 @@ class _Walk:
 
     def number(self, form: str) -> Any:
         """Return the next number, unpacked as `form`."""
-        size = struct.calcsize(form)
-        return struct.unpack_from(form, self._data, self._move(size))[0]
+        offset = self._move(struct.calcsize(form))
+        return struct.unpack_from(form, self._data, offset)[0]
 
     def count(self, smallest: int, most: int) -> int:
         """Return a number of things of at least `smallest` bytes each, all of which must fit in."""
@@ -99,9 +99,11 @@ class _Walk:
         """Pass texts over: a vocabulary has some hundred thousands."""
         length = struct.Struct("<Q").unpack_from
         for _ in range(count):
-            self.skip(length(self._data, self._move(8))[0])
+            offset = self._move(8)
+            self.skip(length(self._data, offset)[0])
 
     def _move(self, count: int) -> int:
+        """Pass bytes; return where in the chunk they are. Call it before you look at the chunk."""
         offset = self._have(count)
         self.at += count
         return offset

@@ -9,6 +9,7 @@ import torch
 from gguf_files import aligned, field, header, info, q8_0, text, write_gguf
 from golden import FOLDER
 from ltx2_pack.ltx_core.checkpoint.entries import BLOCK_TYPES
+from ltx2_pack.ltx_core.checkpoint.gguf import CHUNK
 from ltx2_pack.ltx_core.checkpoint.header import read_header
 from ltx2_pack.ltx_core.checkpoint.identify import identify
 from ltx2_pack.ltx_core.checkpoint.llama import own_name
@@ -108,6 +109,26 @@ def test_fields_of_every_kind(tmp_path):
     assert weights.long_list("long") == [*range(100)]
     assert weights.long_list("long texts") == [f"token {n}" for n in range(100)]
     assert weights.long_list("nothing") is None
+
+
+@pytest.mark.parametrize("shift", range(0, 40, 3))
+def test_a_header_longer_than_one_read(tmp_path, shift):
+    tokens = [f"{'x' * (n % 17)}{n}" for n in range(60_000)]
+    fields = [
+        field("shift", "s" * shift),
+        field("tokens", tokens),
+        *(field(f"short {n}", [n] * 60) for n in range(500)),
+        field("scores", [*range(300_000)], "i32"),
+        *(field(f"last {n}", n) for n in range(50)),
+    ]
+    tensors = {f"tensor {n}": torch.full((3,), float(n)) for n in range(9_000)}
+    assert sum(map(len, fields)) > 2 * CHUNK
+    weights = open_weights(write_gguf(tmp_path / "m.gguf", tensors, fields))
+    assert weights.long_list("tokens") == tokens
+    assert weights.long_list("scores") == [*range(300_000)]
+    assert all(weights.metadata[f"short {n}"] == [n] * 60 for n in range(500))
+    assert all(weights.metadata[f"last {n}"] == n for n in range(50))
+    assert weights["tensor 8999"].tolist() == [8999.0] * 3
 
 
 def test_a_stated_original_shape_goes_before_the_files_own(tmp_path):
