@@ -1,7 +1,7 @@
-"""The command `ltx2`: run a workflow, show what a file is, make a small clip without any model.
+"""The command `ltx2`: run a workflow, show what files are, make a small clip without any model.
 
-Exit codes: 0 everything was written, 1 something a user can put right (three lines on stderr),
-2 wrong usage, 130 cancelled.
+Exit codes: 0 everything was written, 1 something a user can put right (three lines on stderr, or
+in what was asked for as JSON), 2 wrong usage, 130 cancelled.
 """
 
 from __future__ import annotations
@@ -71,8 +71,22 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--set", type=_assignment, action="append", default=[], metavar="NAME=VALUE")
 
     inspect = commands.add_parser("inspect", help="what a model file is, and where it belongs")
-    inspect.add_argument("file", type=Path)
+    inspect.add_argument("file", type=Path, metavar="PATH", help="a file, or a models folder")
     inspect.add_argument("--json", action="store_true", help="for programs")
+    inspect.add_argument("--as", dest="role", metavar="ROLE", help="what it should serve as")
+    inspect.add_argument(
+        "--with",
+        dest="others",
+        type=_assignment,
+        action="append",
+        default=[],
+        metavar="ROLE=FILE",
+        help="a file it should go together with; may be repeated",
+    )
+
+    doctor = commands.add_parser("doctor", help="what a models folder can run, and what is wrong")
+    doctor.add_argument("models", type=Path, metavar="MODELS", help="laid out like ComfyUI/models")
+    doctor.add_argument("--json", action="store_true", help="for programs")
     return top
 
 
@@ -92,6 +106,8 @@ def _dispatch(options: argparse.Namespace) -> int:
     try:
         if options.command == "inspect":
             return _inspect(options)
+        if options.command == "doctor":
+            return _doctor(options)
         from . import commands
 
         return commands.run(options) if options.command == "run" else commands.demo(options)
@@ -103,8 +119,33 @@ def _dispatch(options: argparse.Namespace) -> int:
 def _inspect(options: argparse.Namespace) -> int:
     import json
 
-    from .inspect import inspect_file, inspect_text
+    from ..ltx_core.checkpoint.report import report_text
+    from .doctor import listing
+    from .inspect import inspect_file, is_models_folder
 
-    facts = inspect_file(options.file)
-    say(json.dumps(facts, indent=2) if options.json else inspect_text(facts))
-    return 0
+    if is_models_folder(options.file):
+        found = listing(options.file)
+        texts = [report_text(facts) for facts in found.values()]
+        say(json.dumps(found, indent=2) if options.json else "\n".join(texts) or "no model files")
+        return 0
+    others = {
+        role: Path(file) for role, _, file in (text.partition("=") for text in options.others)
+    }
+    facts = inspect_file(options.file, options.role, others, samples=options.json)
+    if options.json:
+        say(json.dumps(facts, indent=2))
+    elif "role" in facts:
+        say(report_text(facts))
+    else:
+        tell(facts["message"])
+    return 1 if "error" in facts else 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    import json
+
+    from .doctor import diagnosis, diagnosis_text
+
+    found = diagnosis(options.models)
+    say(json.dumps(found, indent=2) if options.json else diagnosis_text(found))
+    return 0 if any(item["ready"] for item in found["workflows"].values()) else 1

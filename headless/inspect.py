@@ -1,94 +1,163 @@
-"""What a model file is, for programs and for people. Only its header is read."""
+"""What `ltx2 inspect` says of a file: what it is, whether it loads, what it is worth beside others.
 
-from collections.abc import Mapping
+Beyond the header every network is built without weights, and a LoRA is compared with the models
+in the same models folder.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..ltx_core.checkpoint.catalogue import still_needs
-from ..ltx_core.checkpoint.compatible import check_loadable
-from ..ltx_core.checkpoint.facts import COMPONENTS, ROLES
+import torch
+from torch import Tensor
+
+from ..ltx_core.checkpoint.compatible import check_role, check_together
+from ..ltx_core.checkpoint.entries import TensorEntry
+from ..ltx_core.checkpoint.facts import FileFacts
+from ..ltx_core.checkpoint.header import LONGEST_DESCRIPTION
 from ..ltx_core.checkpoint.identify import identify
+from ..ltx_core.checkpoint.library import CONFIGS, model_files
+from ..ltx_core.checkpoint.lora import match
+from ..ltx_core.checkpoint.lora_file import read_lora
+from ..ltx_core.checkpoint.reading import DTYPES, OpenFile
+from ..ltx_core.checkpoint.report import reported
+from ..ltx_core.checkpoint.weights import Weights, open_weights
 from ..ltx_core.errors import LTX2Error
+from ..ltx_core.sampling.trial import parts_of
+from ..ltx_core.transformer.keys import parameter_names
 
-#: What is said of a file, in this order: field -> words.
-LABELS = {
-    "blocks": "blocks",
-    "layers": "layers",
-    "heads": "heads",
-    "hidden": "width",
-    "audio_hidden": "width of the audio stream",
-    "gemma": "language model",
-    "gemma_version": "text encoder version",
-    "decoder": "video decoder",
-    "vocoder": "vocoder",
-    "kind": "enlarges",
-    "scale": "by",
-    "format": "written by",
-    "modules": "modules",
-    "unmatched": "modules LTX-2 does not have",
-    "rank": "rank",
-    "alpha": "alpha",
-    "streams": "streams",
-    "reference_downscale_factor": "reference is smaller by",
-    "reference_temporal_scale_factor": "reference has fewer frames by",
-    "tensors": "tensors",
-    "storage_dtypes": "stored as",
-    "metadata_keys": "metadata",
-}
+#: Of a quantised file the values of these are shown, the first of each: one layer of the video
+#: stream, one of a connector, one tensor outside of layers, one of a language model.
+SAMPLED = (
+    r"transformer_blocks\.\d+\.attn1\.to_q\.weight$",
+    r"audio_embeddings_connector\..*\.ff\.net\.2\.weight$",
+    r"keyframes_abs_pos_embedding$",
+    r"layers\.0\.self_attn\.q_proj\.weight$",
+)
+#: Folders of models that a LoRA may be for.
+MODEL_FOLDERS = ("checkpoints", "diffusion_models", "unet")
+#: What a file lacks and may do without, for a model of other sizes than the official ones.
+NOT_DAMAGE = frozenset({"config_missing"})
 
 
-def inspect_file(path: Path) -> dict[str, Any]:
-    """Return the facts of a model file or folder as JSON values.
+def inspect_file(
+    path: Path,
+    wanted: str | None = None,
+    others: Mapping[str, Path] | None = None,
+    *,
+    samples: bool = False,
+) -> dict[str, Any]:
+    """Return the facts of a model file or folder as JSON values, as `report.reported` does.
 
-    Beside those of `FileFacts`: `folder` below ComfyUI's models it belongs in, `problem` that keeps
-    these nodes from loading it (or null), and `needs`, sentences on files it needs beside it.
-    Raises LTX2Error as `identify` does.
+    `wanted` is the role it should serve in, `others` are files it should go with, by the arguments
+    of `compatible.check_together`. `samples` adds some values of a quantised file, which are read.
+    What is wrong stands in `error` (a code) and `message`.
     """
-    facts = identify(path)
     try:
-        check_loadable(facts)
-        problem = None
+        facts = identify(path)
     except LTX2Error as error:
-        problem = str(error)
-    return {
-        **facts.as_dict(),
-        "folder": ROLES[facts.role][1],
-        "problem": problem,
-        "needs": still_needs(facts),
-    }
+        return reported(error, path)
+    values = reported(facts, path)
+    if "error" in values:
+        return values
+    try:
+        _check(path, facts, wanted, others or {})
+        if samples and facts.quant is not None:
+            values["samples"] = sampled(open_weights(path))
+    except LTX2Error as error:
+        values["problem"] = str(error)
+        if error.code not in NOT_DAMAGE:
+            values |= {"error": error.code, "message": str(error)}
+    return values
 
 
-def inspect_text(facts: Mapping[str, Any]) -> str:
-    """Return the facts of `inspect_file` as lines for people."""
-    words, folder = ROLES[facts["role"]]
-    lines = [f"{facts['name']}: {words}, {_size(facts['bytes'])}; belongs in models/{folder}"]
-    if facts["version"]:
-        source = str(facts["version_source"]).replace("_", " ")
-        lines.append(f"  generation: {facts['version']} (from {source})")
-    if len(facts.get("components", ())) > 1:
-        parts = (COMPONENTS.get(part, part) for part in facts["components"])
-        lines.append(f"  holds: {', '.join(parts)}")
-    lines += [f"  {words}: {_shown(facts[key])}" for key, words in LABELS.items() if facts.get(key)]
-    if quant := facts["quant"]:
-        lines.append(f"  quantised: {quant['layers']} layers as {quant['format']}")
-    if facts["problem"]:
-        lines += ["  cannot be loaded:", *(f"    {line}" for line in facts["problem"].splitlines())]
-    if facts["needs"]:
-        lines += ["  needs beside it:", *(f"    {need}" for need in facts["needs"])]
-    return "\n".join(lines)
+def _check(path: Path, facts: FileFacts, wanted: str | None, others: Mapping[str, Path]) -> None:
+    if wanted is not None:
+        check_role(facts, wanted)
+    if facts.role == "lora":
+        _check_lora(path)
+    elif facts.components:
+        parts_of(path, facts)
+    if others:
+        files: dict[str, Any] = {role: identify(other) for role, other in others.items()}
+        for role, other in files.items():
+            check_role(other, role)
+        role = wanted or facts.role
+        role = "transformer" if role == "checkpoint" else role
+        check_together(**{**files, role: facts})
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{count} {key}" for key, count in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def sampled(weights: Weights) -> dict[str, Any]:
+    """Return shape, sum and first four values of some quantised tensors."""
+    found: dict[str, Any] = {}
+    for pattern in SAMPLED:
+        key = next((k for k in weights if re.search(pattern, k) and weights.packing(k)), None)
+        if key is not None:
+            tensor = weights[key].float()
+            found[key] = {
+                "shape": list(tensor.shape),
+                "sum": round(tensor.double().sum().item(), 4),
+                "first": [round(value, 5) for value in tensor.flatten()[:4].tolist()],
+            }
+    return found
 
 
-def _size(size: int) -> str:
-    """Return bytes in the unit people compare downloads in."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}"
-    return f"{size} bytes"
+def is_models_folder(path: Path) -> bool:
+    """Say whether a path is a folder of models, and not one model in a folder."""
+    if not path.is_dir() or any((path / name).is_file() for name in CONFIGS):
+        return False
+    return not any(path.glob("model*.safetensors*"))
+
+
+def models_folder(path: Path) -> Path | None:
+    """Return the models folder that a file lies in, if it looks like one."""
+    return next(
+        (
+            folder
+            for folder in list(path.absolute().parents)[:4]
+            if any((folder / name).is_dir() for name in MODEL_FOLDERS)
+        ),
+        None,
+    )
+
+
+def _check_lora(path: Path) -> None:
+    """Refuse a LoRA that fits none of the models beside it; without models nothing is known."""
+    lora = read_lora(_shapes_only(path))
+    refused: LTX2Error | None = None
+    for model in _models_beside(path):
+        names = parameter_names(model)
+        shapes = {name: model.shape(key) for key, name in names.items()}
+        try:
+            match(lora, shapes, model.name)
+        except LTX2Error as error:
+            refused = refused or error
+        else:
+            return
+    if refused is not None:
+        raise refused
+
+
+def _models_beside(path: Path) -> Iterator[Weights]:
+    root = models_folder(path)
+    for name in MODEL_FOLDERS if root is not None else ():
+        for file in model_files(Path(root or "") / name):
+            try:
+                if "transformer" in identify(file).components:
+                    yield open_weights(file)
+            except LTX2Error:
+                continue  # said where that file itself is looked at
+
+
+def _shapes_only(path: Path) -> Weights:
+    """Open a file whose large tensors have shapes and no values."""
+    file = OpenFile(path)
+    tensors = {key: _light(file, entry) for key, entry in file.header.tensors.items()}
+    return Weights(path.name, tensors, file.header.metadata, path=path)
+
+
+def _light(file: OpenFile, entry: TensorEntry) -> Tensor:
+    if entry.bytes <= LONGEST_DESCRIPTION:
+        return file.tensor(entry)
+    return torch.empty(entry.shape, dtype=DTYPES.get(entry.dtype, torch.uint8), device="meta")

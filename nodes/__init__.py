@@ -4,6 +4,7 @@ import logging
 from importlib import import_module
 
 from .host.api import ComfyExtension, io
+from .host.inspection import serve
 from .host.log import name_lines
 
 log = logging.getLogger(__name__)
@@ -16,6 +17,7 @@ class LTX2Extension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         name_lines(__name__.rpartition(".")[0])
+        serve()
         return all_nodes()
 
 

@@ -1,7 +1,7 @@
 """From a file to the audio networks. All of them compute in float32, whatever the file stores."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -139,18 +139,11 @@ def _part(
         name for name in expected if name.endswith(FILTERS) and name not in stored.keys_of
     )
     shapes = {name: weights.shape(key) for name, key in stored.keys_of.items()}
+    shapes |= dict.fromkeys(computed, (1, 1, TAPS))
+    if weights.section(table[0][0].split(".")[0]) is None:
+        _check_official(weights.name, shapes, {n: tuple(t.shape) for n, t in expected.items()})
     # Before anything is sampled, not when the sound is decoded at last.
-    try:
-        check_fit(network, shapes | dict.fromkeys(computed, (1, 1, TAPS)), source=weights.name)
-    except LTX2Error as error:
-        if error.code != "shape_mismatch" or weights.section(table[0][0].split(".")[0]) is not None:
-            raise
-        raise LTX2Error(
-            f"{weights.name} has no config in its metadata, and the official sizes are not its "
-            f"own: {error.what}",
-            needed="the file as published, with its config", where="models/vae",
-            code="config_missing",
-        ) from None  # fmt: skip
+    check_fit(network, shapes, source=weights.name)
     return Part(
         network.requires_grad_(False),
         _Completed(stored, computed),
@@ -159,6 +152,20 @@ def _part(
         generation=generation_of(weights),
         dtype=torch.float32,
     )
+
+
+def _check_official(
+    source: str, shapes: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]]
+) -> None:
+    """Refuse a file that states no config and has other sizes than the official ones."""
+    for name, shape in expected.items():
+        if name in shapes and tuple(shapes[name]) != tuple(shape):
+            raise LTX2Error(
+                f"{source} has no config in its metadata, and other sizes than the official "
+                f"files: {name} has shape {list(shapes[name])}, there {list(shape)}.",
+                needed="the file as published, with its config", where="models/vae",
+                code="config_missing",
+            )  # fmt: skip
 
 
 def _missing(weights: Weights, called: str) -> LTX2Error:

@@ -49,8 +49,11 @@ def bringers(part: str, model: FileFacts, present: Iterable[FileFacts]) -> Found
         and _fits(part, file, model)
         and file.decoder != "diffusion"
     ]
-    kinds = [[f for f in fitting if f.role in SMALL], [f for f in fitting if f.role not in SMALL]]
-    best = next((kind for kind in kinds if kind), [])
+    kinds: dict[tuple[bool, bool], list[FileFacts]] = {}
+    for file in fitting:
+        another = not covers(file.version, model.version)  # of a generation that fits all the same
+        kinds.setdefault((another, file.role not in SMALL), []).append(file)
+    best = kinds[min(kinds)] if kinds else []
     distilled = [file for file in best if _distilled(file) == _distilled(model)]
     return Found(part, tuple(distilled or best))
 

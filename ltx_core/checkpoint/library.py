@@ -1,7 +1,8 @@
 """Facts of many files, each header read once for as long as the file stays the same."""
 
+import os
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
 
@@ -11,6 +12,30 @@ from .identify import identify
 
 #: Path, bytes and time of change: together they tell whether a file is still the one that was read.
 Stamp = tuple[tuple[str, int, int], ...]
+
+
+#: Never unpickled: other formats are not even listed.
+SUFFIXES = frozenset({".safetensors", ".sft", ".gguf"})
+#: What a folder that is one model has in it.
+CONFIGS = frozenset({"config.json", "model_index.json"})
+
+
+def model_files(root: Path) -> Iterator[Path]:
+    """Walk through a folder's model files, and folders that are one model as one thing."""
+    seen: set[str] = set()
+    for here, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(here)
+        folders[:] = [] if real in seen else sorted(f for f in folders if not f.startswith("."))
+        if real in seen:  # a link that leads back
+            continue
+        seen.add(real)
+        if Path(here) != root and not CONFIGS.isdisjoint(names):
+            folders[:] = []
+            yield Path(here)
+            continue
+        for name in sorted(names):
+            if Path(name).suffix.lower() in SUFFIXES:
+                yield Path(here, name)
 
 
 class FactsCache:

@@ -20,6 +20,7 @@ class UpscalerConfig:
     spatial: bool
     temporal: bool
     ratio: tuple[int, int] | None  # of the rational resampler, None for a plain x2
+    per_frame: bool = False  # kernels of two dimensions: every frame on its own
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -30,10 +31,12 @@ class UpscalerConfig:
     @classmethod
     def read(cls, section: Section) -> "UpscalerConfig":
         """Read the config, which stands at the top level of the metadata `config`."""
-        section.expect("dims", 3)
         section.skip("_class_name")
         spatial = section.take("spatial_upsample", True)
         temporal = section.take("temporal_upsample", False)
+        per_frame = section.take("dims", 3) == 2 and not temporal
+        if not per_frame:
+            section.expect("dims", 3)
         scale = section.take("spatial_scale", 2.0)
         ratio = None
         if section.take("rational_resampler", False) and spatial and not temporal:
@@ -47,6 +50,7 @@ class UpscalerConfig:
             spatial=spatial,
             temporal=temporal,
             ratio=ratio,
+            per_frame=per_frame,
         )
 
 

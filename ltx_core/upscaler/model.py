@@ -4,7 +4,7 @@ Group norms pool over the whole clip, so the network is neither tiled nor stream
 Letters: C latent channels, D width of the network.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -32,19 +32,21 @@ class ResBlock(nn.Module):
         self,
         channels: int,
         *,
+        per_frame: bool = False,
         layers: LayerFactory = nn,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         place = {"device": device, "dtype": dtype}
+        convolution = layers.Conv2d if per_frame else layers.Conv3d
         # Zeros beyond the ends of time too, unlike in the autoencoder.
-        self.conv1 = layers.Conv3d(channels, channels, 3, padding=1, **place)
+        self.conv1 = convolution(channels, channels, 3, padding=1, **place)
         self.norm1 = layers.GroupNorm(NORM_GROUPS, channels, eps=NORM_EPS, **place)
-        self.conv2 = layers.Conv3d(channels, channels, 3, padding=1, **place)
+        self.conv2 = convolution(channels, channels, 3, padding=1, **place)
         self.norm2 = layers.GroupNorm(NORM_GROUPS, channels, eps=NORM_EPS, **place)
 
-    def forward(self, x: Tensor) -> Tensor:  # [B, D, F, h, w]
+    def forward(self, x: Tensor) -> Tensor:  # [B, D, F, h, w] or [B*F, D, h, w]
         h = F.silu(self.norm1(self.conv1(x)))
         return F.silu(x + self.norm2(self.conv2(h)))
 
@@ -123,16 +125,16 @@ class Upscaler(nn.Module):
         channels, mid = config.in_channels, config.mid_channels
         self.config = config
         self.check = check
-        self.initial_conv = layers.Conv3d(channels, mid, 3, padding=1, **place)
+        convolution = layers.Conv2d if config.per_frame else layers.Conv3d
+        blocks: dict[str, Any] = {"per_frame": config.per_frame, "layers": layers, **place}
+        self.initial_conv = convolution(channels, mid, 3, padding=1, **place)
         self.initial_norm = layers.GroupNorm(NORM_GROUPS, mid, eps=NORM_EPS, **place)
-        self.res_blocks = nn.ModuleList(
-            ResBlock(mid, layers=layers, **place) for _ in range(config.num_blocks)
-        )
+        self.res_blocks = nn.ModuleList(ResBlock(mid, **blocks) for _ in range(config.num_blocks))
         self.upsampler = _upsampler(config, layers, device, dtype)
         self.post_upsample_res_blocks = nn.ModuleList(
-            ResBlock(mid, layers=layers, **place) for _ in range(config.num_blocks)
+            ResBlock(mid, **blocks) for _ in range(config.num_blocks)
         )
-        self.final_conv = layers.Conv3d(mid, channels, 3, padding=1, **place)
+        self.final_conv = convolution(mid, channels, 3, padding=1, **place)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -146,12 +148,15 @@ class Upscaler(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         """Upscale `latent` [B, C, F, h, w]; the result has its dtype."""
+        if self.config.per_frame and latent.ndim == 5:
+            return _clip(self(_frames(latent)), latent.shape[0])
         self.check()
-        x = F.silu(self.initial_norm(self.initial_conv(latent.to(self.dtype))))  # [B, D, F, h, w]
+        # [B, D, F, h, w], or frame by frame [B*F, D, h, w]
+        x = F.silu(self.initial_norm(self.initial_conv(latent.to(self.dtype))))
         for block in self.res_blocks:
             self.check()
             x = block(x)
-        x = self.upsampler(x)
+        x = self.upsampler(x) if x.ndim == 5 else self.upsampler(x.unsqueeze(2)).squeeze(2)
         for block in self.post_upsample_res_blocks:
             self.check()
             x = block(x)

@@ -5,7 +5,7 @@ import mimetypes
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from ...ltx_core.checkpoint.companions import generation_in
 from ...ltx_core.checkpoint.compatible import check_loadable, check_role
 from ...ltx_core.checkpoint.facts import FileFacts, covers
-from ...ltx_core.checkpoint.library import FactsCache, stamp
+from ...ltx_core.checkpoint.library import CONFIGS, FactsCache, model_files, stamp
 from ...ltx_core.errors import LTX2Error
 
 if find_spec("comfy_api"):
@@ -24,10 +24,6 @@ else:
     from .standin.files import ABSOLUTE_ALLOWED, folder, model_folders
     from .standin.files import metadata_enabled as metadata_enabled
 
-#: Never unpickled: other formats are not even listed.
-SUFFIXES = frozenset({".safetensors", ".sft", ".gguf"})
-#: What a folder that is one model has in it.
-CONFIGS = frozenset({"config.json", "model_index.json"})
 #: Characters that some file system refuses in a name.
 FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
 DATE_FIELD = re.compile(r"yyyy|yy|MM|M|dd|d|HH|hh|H|h|mm|m|ss|s")
@@ -115,7 +111,7 @@ def choices(role: str) -> list[str]:
     wanted = ROLES[role].components
     found: dict[str, None] = {}
     for place, label in _folders(role):
-        for path in _candidates(place):
+        for path in model_files(place):
             value = path.relative_to(place).as_posix()
             if value in found:
                 value = f"{value} [{label}]"
@@ -145,7 +141,7 @@ def find(role: str, value: str) -> Path:
     name, label = _split_label(value)
     if ABSOLUTE_ALLOWED and Path(value).is_absolute() and _is_model(Path(value)):
         return Path(value)
-    if not _escapes(value):
+    if not escapes(value):
         for place, known_as in _folders(role):
             if _is_model(place / value):
                 return place / value
@@ -241,7 +237,7 @@ def input_file(name: str) -> Path:
     """
     plain, label = _split_label(name.replace("\\", "/"))
     here = folder(label if label in ("input", "output", "temp") else "input")
-    if plain and not _escapes(plain) and _is_file(here / plain):
+    if plain and not escapes(plain) and _is_file(here / plain):
         return here / plain
     if ABSOLUTE_ALLOWED and _is_file(Path(name)):
         return Path(name).resolve()
@@ -341,24 +337,6 @@ def _label(path: Path, others: Sequence[Path] | dict[Path, None]) -> str:
     return path.as_posix()
 
 
-def _candidates(root: Path) -> Iterator[Path]:
-    """Walk through a folder's model files, and folders of shards as one thing."""
-    seen: set[str] = set()
-    for here, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(here)
-        folders[:] = [] if real in seen else sorted(f for f in folders if not f.startswith("."))
-        if real in seen:  # a link that leads back
-            continue
-        seen.add(real)
-        if Path(here) != root and not CONFIGS.isdisjoint(names):
-            folders[:] = []
-            yield Path(here)
-            continue
-        for name in sorted(names):
-            if Path(name).suffix.lower() in SUFFIXES:
-                yield Path(here, name)
-
-
 def _holds(path: Path, components: tuple[str, ...]) -> bool:
     try:
         parts = FACTS.facts(path).components
@@ -385,7 +363,8 @@ def _is_model(path: Path) -> bool:
     return _is_file(path) or any(_is_file(path / name) for name in CONFIGS)
 
 
-def _escapes(name: str) -> bool:
+def escapes(name: str) -> bool:
+    """Say whether a name, with `/` between folders, leads out of the folder it is in."""
     path = PurePosixPath(name)
     return path.is_absolute() or ".." in path.parts or bool(Path(name).drive)
 

@@ -91,7 +91,7 @@ def test_activation_bytes_of_official_files(name: str, elements: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("dims", 2), ("spatial_scale", 3.0), ("mid_channels", "wide")]
+    ("key", "value"), [("dims", 4), ("spatial_scale", 3.0), ("mid_channels", "wide")]
 )
 def test_a_config_we_cannot_run_is_refused(key: str, value: object) -> None:
     weights = manifest("ltx-2.3-spatial-upscaler-x1.5-1.0")
@@ -185,3 +185,22 @@ def test_whole_file_upscales_as_recorded(golden: Any, path: Path, vae: Path) -> 
     tolerance = json.loads(golden.metadata["tolerances"])["out.upsampled.video"]
     found = upscale(upscaler, expected["stage1.video"], read_statistics(open_weights(vae)))
     torch.testing.assert_close(found, expected["upsampled.video"], rtol=0, atol=tolerance)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("ratio", [None, (3, 2)])
+def test_kernels_of_two_dimensions_take_every_frame_alone(ratio):
+    config = UpscalerConfig(
+        in_channels=8, mid_channels=32, num_blocks=1, spatial=True, temporal=False, ratio=ratio,
+        per_frame=True,
+    )  # fmt: skip
+    network = Upscaler(config)
+    for number, tensor in enumerate(network.state_dict().values()):
+        tensor.copy_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(number)))
+    latent = torch.randn(2, 8, 3, 4, 6, generator=torch.Generator().manual_seed(99))
+    side = config.scale[1]
+    found = network(latent)
+    assert found.shape == (2, 8, 3, int(4 * side), int(6 * side))
+    alone = torch.cat([network(latent[:, :, at : at + 1]) for at in range(3)], dim=2)
+    torch.testing.assert_close(found, alone)
+    assert network.initial_conv.weight.ndim == 4
