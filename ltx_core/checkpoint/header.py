@@ -230,11 +230,10 @@ class _TwiceError(ValueError):
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _TwiceError(key)
-        found[key] = value
+    found = dict(pairs)
+    if len(found) != len(pairs):  # rare, so that thousands of tensors cost little
+        keys = [key for key, _ in pairs]
+        raise _TwiceError(next(key for key in keys if keys.count(key) > 1))
     return found
 
 
@@ -269,7 +268,7 @@ def _entry(value: dict[str, Any], base: int) -> TensorEntry:
     dtype, shape = value["dtype"], tuple(value["shape"])
     start, end = value["data_offsets"]
     numbers = (*shape, start, end)
-    if not all(type(number) is int and number >= 0 for number in numbers):
+    if {*map(type, numbers)} != {int} or min(numbers) < 0:
         raise ValueError("a size that is not a number")
     if (end - start) * 8 != prod(shape) * DTYPE_BITS[dtype]:
         raise ValueError("a tensor whose bytes do not fit its shape")

@@ -8,6 +8,7 @@ from threading import Lock
 
 from ..errors import LTX2Error
 from .facts import FileFacts
+from .header import LONGEST_HEADER
 from .identify import identify
 
 #: Path, bytes and time of change: together they tell whether a file is still the one that was read.
@@ -18,6 +19,30 @@ Stamp = tuple[tuple[str, int, int], ...]
 SUFFIXES = frozenset({".safetensors", ".sft", ".gguf"})
 #: What a folder that is one model has in it.
 CONFIGS = frozenset({"config.json", "model_index.json"})
+
+
+#: Parts of tensor names of which every file of ours has one. Other files need not be parsed to be
+#: left out of a list: parsing thousands of names takes fifty times as long as looking for these.
+WORDS = (
+    b"audio_adaln_single", b"embeddings_connector", b"text_embedding_projection",
+    b"post_feedforward_layernorm", b"per_channel_statistics", b"encoder.conv_in.", b"conv_in_x_t",
+    b"vocoder.", b"attention_pooler", b"post_upsample_res_blocks", b"lora", b'.diff"', b".diff_b",
+    b".set_weight", b".dora_scale", b"_norm\"", b".hada_", b".lokr_", b".reshape_weight",
+)  # fmt: skip
+
+
+def may_be_ours(path: Path) -> bool:
+    """Say whether a file can be one of LTX-2, at a glance. True where that takes reading it."""
+    if path.suffix.lower() == ".gguf" or not path.is_file():
+        return True
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = min(int.from_bytes(start, "little"), LONGEST_HEADER)
+            text = file.read(length)
+    except OSError:
+        return True
+    return not text.startswith(b"{") or any(word in text for word in WORDS)
 
 
 def model_files(root: Path) -> Iterator[Path]:
@@ -43,6 +68,7 @@ class FactsCache:
 
     def __init__(self, limit: int = 4096) -> None:
         self._limit = limit
+        self._foreign: OrderedDict[Path, Stamp] = OrderedDict()
         self._lock = Lock()  # a server lists files beside a run
         self._known: OrderedDict[Path, tuple[Stamp, FileFacts | LTX2Error]] = OrderedDict()
 
@@ -70,6 +96,22 @@ class FactsCache:
                 self._known.popitem(last=False)
         return known[1]
 
+    def ours(self, path: Path) -> FileFacts | None:
+        """Return what a file is if it is one of LTX-2 and whole; other models' are not parsed."""
+        now = stamp(path)
+        with self._lock:
+            if self._foreign.get(path) == now:
+                return None
+            known = path in self._known
+        if not known and not may_be_ours(path):
+            with self._lock:
+                self._foreign[path] = now
+                while len(self._foreign) > self._limit:
+                    self._foreign.popitem(last=False)
+            return None
+        found = self.look(path)
+        return None if isinstance(found, LTX2Error) else found
+
     def listing(self, paths: Iterable[Path]) -> dict[Path, FileFacts | LTX2Error]:
         """Return what each of many files is, in the order given."""
         return {path: self.look(path) for path in paths}
@@ -78,6 +120,7 @@ class FactsCache:
         """Forget everything."""
         with self._lock:
             self._known.clear()
+            self._foreign.clear()
 
 
 def _identified(path: Path) -> FileFacts | LTX2Error:

@@ -25,6 +25,7 @@ ENDINGS = (
         "lokr_w1", "lokr_w2", "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b", "lokr_t2",
     )),
 )  # fmt: skip
+_ENDS = tuple(ending for ending, _ in ENDINGS)
 #: Prefix -> the writer it tells of. Tried in this order, one after another where two are stacked.
 PREFIXES = (
     ("base_model.model.diffusion_model.", "peft"),
@@ -115,9 +116,9 @@ class LoraKey(NamedTuple):
 
 def lora_key(key: str) -> LoraKey | None:
     """Take a key apart; None if it does not end like a LoRA key."""
-    ending, part = next((pair for pair in ENDINGS if key.endswith(pair[0])), ("", ""))
-    if not ending:
+    if not key.endswith(_ENDS):  # most keys of most files
         return None
+    ending, part = next(pair for pair in ENDINGS if key.endswith(pair[0]))
     stem = key.removesuffix(ending)
     prefix, writer = next((pair for pair in PREFIXES if stem.startswith(pair[0])), ("", "bare"))
     name = stem.removeprefix(prefix)

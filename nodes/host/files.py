@@ -338,11 +338,10 @@ def _label(path: Path, others: Sequence[Path] | dict[Path, None]) -> str:
 
 
 def _holds(path: Path, components: tuple[str, ...]) -> bool:
-    try:
-        parts = FACTS.facts(path).components
-    except LTX2Error:
-        return False  # damaged, or another model's: `ltx2 inspect` and the files panel say which
-    return any(part.startswith(components) for part in parts)
+    found = FACTS.ours(path)
+    if found is None:  # damaged, or another model's: `ltx2 inspect` and the files panel say which
+        return False
+    return any(part.startswith(components) for part in found.components)
 
 
 def _split_label(value: str) -> tuple[str, str | None]:
