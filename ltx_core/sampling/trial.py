@@ -46,9 +46,10 @@ def parts_of(path: Path, facts: FileFacts) -> dict[str, list[Part[Any]]]:
     weights = open_weights(path)
     found: dict[str, list[Part[Any]]] = {}
     for component in facts.components:
+        builders = BUILDERS.get(component, ())
         if component == "video_vae" and facts.decoder == "diffusion":
-            continue
-        built = [make(weights) for make in BUILDERS.get(component, ())]
+            builders = (video_encoder_part,)
+        built = [make(weights) for make in builders]
         for part in built:
             part.check_weights()
         if built:

@@ -1,6 +1,5 @@
 """A folder of a hundred checkpoints of full size: what listing it reads, and how often."""
 
-import gzip
 import json
 import os
 import struct
@@ -8,32 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from golden import FOLDER, MANIFESTS
+from checkpoint_files import header_only, manifest
+from golden import FOLDER
 from ltx2_pack.ltx_core.checkpoint import library
 from ltx2_pack.ltx_core.checkpoint.identify import identify
 from ltx2_pack.nodes.host import files
 from ltx2_pack.nodes.host.standin.host import Host, hosted
 
 HUNDRED = 100
-
-
-def full_size(path: Path, *manifests: str) -> int:
-    """Write a header of a published file, and nothing behind it; return the header's length."""
-    keys: dict[str, list[int]] = {}
-    for name in manifests:
-        keys |= json.loads(gzip.decompress((MANIFESTS / f"{name}.json.gz").read_bytes()))
-    header: dict[str, Any] = {}
-    end = 0
-    for key, shape in keys.items():
-        start, size = end, 2
-        for side in shape:
-            size *= side
-        end += size
-        header[key] = {"dtype": "BF16", "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text)
-    os.truncate(path, 8 + len(text) + end)  # zeros that take no room
-    return 8 + len(text)
 
 
 class Counted:
@@ -77,7 +58,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     folder = tmp_path_factory.mktemp("models")
     (folder / "checkpoints").mkdir()
     first = folder / "checkpoints" / "model-0.safetensors"
-    length = full_size(first, "diffusion_model_prefix_2.3_22b")
+    header_only(first, manifest("diffusion_model_prefix_2.3_22b"))
+    length = 8 + int.from_bytes(first.open("rb").read(8), "little")
     for number in range(1, HUNDRED):
         os.link(first, folder / "checkpoints" / f"model-{number}.safetensors")
     return folder, length
