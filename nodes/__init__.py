@@ -9,7 +9,17 @@ from .host.log import name_lines
 
 log = logging.getLogger(__name__)
 
-FAMILIES = ("loaders", "prompt", "size", "guides", "sampling", "latent", "audio", "output")
+FAMILIES = (
+    "models",
+    "loaders",
+    "prompt",
+    "size",
+    "guides",
+    "sampling",
+    "latent",
+    "audio",
+    "output",
+)
 
 
 class LTX2Extension(ComfyExtension):
