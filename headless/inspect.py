@@ -37,6 +37,11 @@ SAMPLED = (
 )
 #: Folders of models that a LoRA may be for.
 MODEL_FOLDERS = ("checkpoints", "diffusion_models", "unet")
+#: Role of a file beside another -> the list of such files in `check_together`, "" for one alone.
+BESIDE = {
+    "transformer": "", "text_encoder": "", "text_encoder_extras": "extras", "video_vae": "",
+    "audio_vae": "", "latent_upscaler": "", "lora": "loras",
+}  # fmt: skip
 #: What a file lacks and may do without, for a model of other sizes than the official ones.
 NOT_DAMAGE = frozenset({"config_missing"})
 
@@ -80,12 +85,24 @@ def _check(path: Path, facts: FileFacts, wanted: str | None, others: Mapping[str
     elif facts.components:
         parts_of(path, facts)
     if others:
-        files: dict[str, Any] = {role: identify(other) for role, other in others.items()}
-        for role, other in files.items():
-            check_role(other, role)
-        role = wanted or facts.role
-        role = "transformer" if role == "checkpoint" else role
-        check_together(**{**files, role: facts})
+        _check_others(facts, wanted or facts.role, others)
+
+
+def _check_others(facts: FileFacts, role: str, others: Mapping[str, Path]) -> None:
+    """Refuse files that do not serve as what they are given for, or not together."""
+    given: dict[str, Any] = {"transformer" if role == "checkpoint" else role: facts}
+    for name, path in others.items():
+        if name not in BESIDE:
+            raise LTX2Error(
+                f"{name} is no role that files are checked in together.",
+                needed=f"one of {', '.join(BESIDE)}", where="--with", code="bad_question",
+            )  # fmt: skip
+        given[name] = identify(path)
+        check_role(given[name], name)
+    if "transformer" in given:
+        lists = {BESIDE[name]: [file] for name, file in given.items() if BESIDE.get(name)}
+        single = {name: file for name, file in given.items() if name in BESIDE and not BESIDE[name]}
+        check_together(**single, **lists)
 
 
 def sampled(weights: Weights) -> dict[str, Any]:

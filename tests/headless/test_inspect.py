@@ -105,6 +105,20 @@ def test_files_that_belong_together_are_accepted(capsys):
     assert code == 0
 
 
+@pytest.mark.golden
+def test_a_role_nobody_knows_is_said_so(capsys):
+    path = str(FILES / "checkpoints" / "ltx-2.3-22b-dev.safetensors")
+    code, found = asked(capsys, path, "--with", f"banana={path}")
+    assert (code, found["error"]) == (1, "bad_question")
+    code, found = asked(capsys, path, "--as", "banana")
+    assert (code, found["error"]) == (1, "wrong_role")
+    lora = str(FILES / "loras" / "ltx-2.3-22b-ic-lora-union-control-ref0.5.safetensors")
+    extras = str(FILES / "text_encoders" / "ltx-2-19b-embeddings_connector_dev_bf16.safetensors")
+    assert asked(capsys, path, "--with", f"lora={lora}")[0] == 0
+    code, found = asked(capsys, path, "--with", f"text_encoder_extras={extras}")
+    assert (code, found["error"]) == (1, "generation_mismatch")
+
+
 @pytest.mark.parametrize("role", ["checkpoint", "text_encoder", "text_encoder_folder",
                                   "latent_upscaler", "lora", "ic_lora"])  # fmt: skip
 def test_every_role_has_facts_that_are_json_and_lines_that_name_it(models, role):
