@@ -53,6 +53,7 @@ class Readiness:
     uses: dict[str, str] = field(default_factory=dict)  # what for -> file
     missing: list[PublishedFile] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what to choose in its place, and what differs
 
     @property
     def ready(self) -> bool:
@@ -125,6 +126,7 @@ def _as_json(item: Readiness) -> dict[str, Any]:
             for f in item.missing
         ],
         "problems": item.problems,
+        "notes": item.notes,
     }
 
 
@@ -149,6 +151,8 @@ def _readiness(name: str, named: Sequence[PublishedFile], folder: Folder) -> Rea
         found.missing.extend(named)
         return found
     found.uses["model"] = folder.name_of(model)
+    if model.name != wanted.name:
+        found.notes.append(_instead(wanted, model))
     for file in named:
         if file.role == "text_encoder":
             _text(file, model, files, folder, found)
@@ -162,6 +166,14 @@ def _readiness(name: str, named: Sequence[PublishedFile], folder: Folder) -> Rea
         else:
             found.uses[part] = folder.name_of(chosen)
     return found
+
+
+def _instead(wanted: PublishedFile, model: FileFacts) -> str:
+    """Say that another model than the workflow's own is there, and where that matters."""
+    line = f"the workflow names {wanted.name}: choose {model.name} in its loader"
+    if ("distill" in wanted.name) != ("distill" in model.name.lower()):
+        line += "; one is distilled and the other is not, so its steps and guidance do not fit"
+    return line
 
 
 def _text(
@@ -303,6 +315,7 @@ def diagnosis_text(found: Mapping[str, Any]) -> str:
     for name, item in found["workflows"].items():
         lines.append(f"{'ready  ' if item['ready'] else 'missing'} {name}")
         lines += [f"    {what.replace('_', ' ')}: {file}" for what, file in item["uses"].items()]
+        lines += [f"    {note}" for note in item["notes"]]
         lines += [
             f"    get {f['name']} ({f['gigabytes']:.3g} GB) into models/{f['folder']}: {f['link']}"
             for f in item["missing"]

@@ -185,3 +185,14 @@ def test_a_file_of_nothing_is_counted(tmp_path):
     found = diagnosis(tmp_path)
     assert found["files"] == 1
     assert "x.safetensors" in found["others"]
+
+
+def test_another_model_than_the_workflow_names_is_said(models):
+    (models / "checkpoints" / "ltx-2.3-22b-dev.safetensors").unlink(missing_ok=True)
+    found = diagnosis(models)["workflows"]
+    guided = found["LTX-2 1 Text to video, wired"]
+    assert guided["uses"]["model"] == "checkpoints/ltx-2.3-22b-distilled.safetensors"
+    (note,) = guided["notes"]
+    assert "ltx-2.3-22b-dev.safetensors" in note
+    assert "do not fit" in note
+    assert found["LTX-2 1 Text to video"]["notes"] == []
