@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from checkpoint_files import tensors_of
+from gguf_files import field, write_gguf
 from layouts import diffusers, split
 from ltx2_pack.headless.tiny import write_tiny_models
+from ltx2_pack.ltx_core.checkpoint.weights import open_weights
 from recorded import Graph
+from safetensors.torch import save_file
 from studio import SMALL, T2V, NewStudio, text_of
 
 WIRED = f"{T2V}, wired"
@@ -84,3 +88,41 @@ def test_one_loader_finds_the_parts_itself(forms: Forms, new_studio: NewStudio, 
     else:
         assert "text parts" not in said
         assert f"video vae: {chosen['unet_name']}" in said
+
+
+def test_a_gguf_file_makes_what_its_numbers_make(forms: Forms, tmp_path: Path) -> None:
+    """The transformer as GGUF, its matrices as Q8_0, against a plain file of its numbers."""
+    for form in ("gguf", "plain"):
+        shutil.copytree(forms.folder / "split", tmp_path / form)
+    name = forms.values["split"]["unet_name"]
+    (source,) = (tmp_path / "gguf").rglob(name)
+    tensors, metadata = tensors_of(source)
+    bare = {key.rpartition("diffusion_model.")[2]: tensor for key, tensor in tensors.items()}
+    packed = tuple(
+        key
+        for key, tensor in bare.items()
+        if key.startswith("transformer_blocks.") and tensor.ndim == 2 and tensor.shape[1] % 32 == 0
+        and "scale_shift_table" not in key
+    )  # fmt: skip
+    assert packed
+    fields = [field("general.architecture", "ltxv")]
+    fields += [field(key, value) for key, value in metadata.items()]
+    target = source.with_suffix(".gguf")
+    write_gguf(target, bare, fields, packed=packed)
+    source.unlink()
+    (plain,) = (tmp_path / "plain").rglob(name)
+    weights = open_weights(target)
+    save_file({key: weights[key].contiguous() for key in weights}, plain, metadata)
+
+    made = {}
+    for form, file in (("gguf", target.name), ("plain", name)):
+        graph = Graph(WIRED, tmp_path / form, tmp_path / f"{form}-run")
+        settings = dict(text.split("=", 1) for text in SMALL)
+        chosen = forms.values["split"] | {"unet_name": file}
+        graph.set(settings | forms.common | chosen | {"seed": 3, "prompt": "a cat"})
+        graph.catch("Stage 2, full size", 0, "final")
+        made[form] = graph.run()["final"]
+    for stream in ("video", "audio"):
+        found, expected = getattr(made["gguf"], stream), getattr(made["plain"], stream)
+        assert expected.abs().max() > 0.1
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
