@@ -3,6 +3,8 @@
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from threading import Lock
 
@@ -71,6 +73,7 @@ class FactsCache:
         self._foreign: OrderedDict[Path, Stamp] = OrderedDict()
         self._lock = Lock()  # a server lists files beside a run
         self._known: OrderedDict[Path, tuple[Stamp, FileFacts | LTX2Error]] = OrderedDict()
+        self._alike: OrderedDict[tuple[bytes, int], FileFacts] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -88,7 +91,7 @@ class FactsCache:
         with self._lock:
             known = self._known.get(path)
         if known is None or known[0] != now:
-            known = (now, _identified(path))
+            known = (now, self._identified(path))
         with self._lock:
             self._known[path] = known
             self._known.move_to_end(path)
@@ -121,13 +124,40 @@ class FactsCache:
         with self._lock:
             self._known.clear()
             self._foreign.clear()
+            self._alike.clear()
+
+    def _identified(self, path: Path) -> FileFacts | LTX2Error:
+        """Identify a file; one with the header and length of another is the same kind of file."""
+        key = _header_key(path)
+        with self._lock:
+            alike = None if key is None else self._alike.get(key)
+        if alike is not None:
+            return replace(alike, path=path)
+        try:
+            found = identify(path)
+        except LTX2Error as error:
+            return error.with_traceback(None)
+        # Quantised layers may be described in tensors, which the header does not hold.
+        if key is not None and found.quant is None:
+            with self._lock:
+                self._alike[key] = found
+                while len(self._alike) > self._limit:
+                    self._alike.popitem(last=False)
+        return found
 
 
-def _identified(path: Path) -> FileFacts | LTX2Error:
+def _header_key(path: Path) -> tuple[bytes, int] | None:
+    """Return a digest of a safetensors header and the file's bytes; None for anything else."""
     try:
-        return identify(path)
-    except LTX2Error as error:
-        return error.with_traceback(None)
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            if path.suffix.lower() == ".gguf" or not 0 < length <= min(LONGEST_HEADER, size - 8):
+                return None
+            return blake2b(start + file.read(length), digest_size=16).digest(), size
+    except (OSError, ValueError):
+        return None
 
 
 def stamp(path: Path) -> Stamp:

@@ -1,13 +1,19 @@
 """The cache of facts: read once, read again when a file changes, never larger than its limit."""
 
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from golden import FOLDER
+from ltx2_pack.ltx_core.checkpoint.identify import identify
 from ltx2_pack.ltx_core.checkpoint.library import FactsCache
 from ltx2_pack.ltx_core.errors import LTX2Error
 from safetensors.torch import save_file
+
+PLAIN = FOLDER / "loading" / "files" / "checkpoints" / "ltx-2.3-22b-dev.safetensors"
 
 
 def lora(path: Path, rank: int = 4) -> Path:
@@ -73,3 +79,19 @@ def test_it_forgets_what_was_not_asked_for_longest(tmp_path):
     assert cache.facts(paths[0]) is first
     cache.clear()
     assert len(cache) == 0
+
+
+def test_a_file_with_the_header_of_another_is_not_parsed_again(tmp_path):
+    copies = [tmp_path / f"{number}.safetensors" for number in range(5)]
+    for copy in copies:
+        shutil.copy(PLAIN, copy)
+    cache = FactsCache()
+    found = cache.listing(copies)
+    first = found[copies[0]]
+    for copy in copies:
+        assert found[copy] == replace(identify(PLAIN), path=copy)
+        assert (
+            found[copy].storage_dtypes is first.storage_dtypes
+        )  # the very value, not an equal one
+    copies[3].write_bytes(copies[3].read_bytes()[:-1])  # the header of a whole file, but cut short
+    assert cache.look(copies[3]).code == "truncated"
