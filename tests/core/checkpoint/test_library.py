@@ -90,8 +90,6 @@ def test_a_file_with_the_header_of_another_is_not_parsed_again(tmp_path):
     first = found[copies[0]]
     for copy in copies:
         assert found[copy] == replace(identify(PLAIN), path=copy)
-        assert (
-            found[copy].storage_dtypes is first.storage_dtypes
-        )  # the very value
+        assert found[copy].storage_dtypes is first.storage_dtypes  # the very value
     copies[3].write_bytes(copies[3].read_bytes()[:-1])  # the header of a whole file, but cut short
     assert cache.look(copies[3]).code == "truncated"
