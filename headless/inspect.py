@@ -100,9 +100,9 @@ def _check_others(facts: FileFacts, role: str, others: Mapping[str, Path]) -> No
         given[name] = identify(path)
         check_role(given[name], name)
     if "transformer" in given:
-        lists = {BESIDE[name]: [file] for name, file in given.items() if BESIDE.get(name)}
-        single = {name: file for name, file in given.items() if name in BESIDE and not BESIDE[name]}
-        check_together(**single, **lists)
+        together: dict[str, Any] = {n: f for n, f in given.items() if n in BESIDE and not BESIDE[n]}
+        together |= {BESIDE[n]: [f] for n, f in given.items() if BESIDE.get(n)}
+        check_together(**together)
 
 
 def sampled(weights: Weights) -> dict[str, Any]:

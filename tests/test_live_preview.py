@@ -17,6 +17,8 @@ pytestmark = pytest.mark.live
 
 WORKFLOW = ROOT / "workflows" / "LTX-2 1 Text to video.json"
 SMALL = ["aspect_ratio=custom", "width=128", "height=128", "duration=0.4", "seed=23"]
+#: Of this test alone: the server keeps prompts that it has read.
+PROMPT = "prompt=A preview grows, frame by frame."
 #: Seconds without a word from the server.
 SILENCE = 60
 PHASES = {"text", "stage 1", "upscale", "stage 2", "sound decode", "picture decode", "writing"}
@@ -25,7 +27,9 @@ PHASES = {"text", "stage 1", "upscale", "stage 2", "sound decode", "picture deco
 def followed(comfy: ComfyUI) -> tuple[list[bytes], list[dict[str, Any]]]:
     """Run the workflow; return the binary and the JSON messages that the page would get."""
     infos = Server(comfy.url).infos()
-    prompt = with_settings(to_api(json.loads(WORKFLOW.read_text("utf-8")), infos), infos, SMALL)
+    prompt = with_settings(
+        to_api(json.loads(WORKFLOW.read_text("utf-8")), infos), infos, [*SMALL, PROMPT]
+    )
     binary: list[bytes] = []
     texts: list[dict[str, Any]] = []
     with connect(f"ws{comfy.url.removeprefix('http')}/ws?clientId=preview") as socket:
